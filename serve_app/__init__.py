@@ -1,0 +1,1 @@
+"""HTTP in, vectors out: the serving half of the embedding cluster."""

@@ -1,0 +1,65 @@
+"""The nouns that cross a boundary inside the cluster. This module knows no wire format and no engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+InputType = Literal["document", "query"]
+TokenIds = NDArray[np.int32]  # (tokens,)
+Vectors = NDArray[np.float32]  # (texts, dimensions), one row a text
+
+
+class Priority(IntEnum):
+    """The traffic class of a slice; a lower value is served first."""
+
+    INTERACTIVE = 0
+    BULK = 1
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some texts of one class on their way to one replica: the unit of the hop between Router and Embedder.
+
+    `ids` holds the token ids of all texts back to back; text i is `ids[offsets[i]:offsets[i + 1]]`.
+    `timeout_s` is the time left when the slice was sent: clocks differ between hosts, durations do not.
+    """
+
+    ids: TokenIds
+    offsets: NDArray[np.int64]  # (texts + 1,), offsets[0] == 0, offsets[-1] == len(ids)
+    priority: Priority
+    timeout_s: float
+
+    @property
+    def texts(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def tokens(self) -> int:
+        return int(self.offsets[-1])
+
+    @classmethod
+    def of(cls, texts: list[TokenIds], priority: Priority, timeout_s: float) -> Slice:
+        """Join the token ids of `texts` (at least one) into a slice, in order."""
+        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+        np.cumsum([len(text) for text in texts], out=offsets[1:])
+        return cls(texts[0] if len(texts) == 1 else np.concatenate(texts), offsets, priority, timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCounters:
+    """What one Embedder replica has done since it started, per class label ("interactive", "bulk")."""
+
+    replica: str
+    texts: dict[str, int]
+    tokens: dict[str, int]
+    queued_tokens: int
+    steps: int

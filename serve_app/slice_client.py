@@ -1,0 +1,77 @@
+"""How a slice reaches a replica: the Router's way and the ingestion's way, the same handle call.
+
+The one place where Ray's exceptions become the product's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from ray import serve
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.core.errors import EngineFailed, Overloaded, ReplicaUnavailable, RequestError, SetupError
+from serve_app.core.profile import ModelProfile
+from serve_app.core.types import Slice, Vectors
+from serve_app.settings import APP_NAME, EMBEDDER_PREFIX, embedder_deployment
+
+EmbedderHandle = DeploymentHandle[Any]
+SendSlice = Callable[[Slice], Awaitable[Vectors]]
+
+
+def embedder_handle(served_name: str) -> EmbedderHandle:
+    """The replicas of one served model, from any process of the Ray cluster."""
+    return serve.get_deployment_handle(embedder_deployment(served_name), app_name=APP_NAME)
+
+
+def describe_model(served_name: str, timeout_s: float) -> ModelProfile:
+    """What the replicas of a model say they serve; an empty name means the cluster's first model.
+
+    For a process without an event loop. Raises SetupError if the cluster does not serve it.
+    """
+    app = serve.status().applications.get(APP_NAME)
+    served = [name for name in app.deployments if name.startswith(EMBEDDER_PREFIX)] if app is not None else []
+    wanted = embedder_deployment(served_name) if served_name else next(iter(served), "")
+    if wanted not in served:
+        names = ", ".join(name.removeprefix(EMBEDDER_PREFIX) for name in served) or "nothing"
+        raise SetupError(f"The cluster does not serve `{served_name}`; it serves {names}.")
+    handle = serve.get_deployment_handle(wanted, app_name=APP_NAME)
+    try:
+        profile: ModelProfile = handle.describe.remote().result(timeout_s=timeout_s)
+    except (RayError, RayServeException, TimeoutError) as error:
+        raise SetupError(f"No replica of {wanted.removeprefix(EMBEDDER_PREFIX)} answers; is it starting?") from error
+    return profile
+
+
+def slice_sender(handle: EmbedderHandle) -> SendSlice:
+    """A function that sends one slice and awaits its vectors; it raises RequestError and nothing vaguer.
+
+    Plain pickle both ways: a slice is two arrays, and cloudpickle would walk it in Python for nothing.
+    """
+    method: EmbedderHandle | None = None
+
+    async def send(slice_: Slice) -> Vectors:
+        nonlocal method
+        if method is None:  # bound at the first call: Serve ties a handle to the event loop that is running
+            method = handle.options(request_serialization="pickle", response_serialization="pickle").embed
+        try:
+            vectors: Vectors = await method.remote(slice_)
+        except (RayError, RayServeException, grpc.RpcError) as error:
+            raise to_request_error(error) from error
+        return vectors
+
+    return send
+
+
+def to_request_error(error: RayError | RayServeException | grpc.RpcError) -> RequestError:
+    """What a caller may know of a failed hop."""
+    if isinstance(error, RayTaskError):
+        cause = error.cause
+        return cause if isinstance(cause, RequestError) else EngineFailed("The replica failed; its log says why.")
+    if isinstance(error, BackPressureError):
+        return Overloaded("All replicas are busy: try again later.", retry_after_s=1.0)
+    return ReplicaUnavailable("No replica can answer right now: try again.", retry_after_s=1.0)

@@ -1,0 +1,101 @@
+"""An EmbeddingEngine for tests: exact answers without a model, and any misbehaviour on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_app.core.types import Priority, TokenIds
+
+Vector = NDArray[np.float32]  # (dimensions,)
+
+
+def unit_vector(ids: TokenIds, dimensions: int) -> Vector:
+    """The one right answer for a text: unit norm, different for different ids, whatever else is in the batch."""
+    seed = int.from_bytes(blake2b(ids.astype("<i4").tobytes(), digest_size=8).digest(), "little")
+    vector = np.random.default_rng(seed).standard_normal(dimensions)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def do_nothing(*_: object) -> None:
+    """The default of the hooks below."""
+
+
+@dataclass(slots=True)
+class _Text:
+    key: int
+    ids: TokenIds
+    priority: Priority
+    remaining: int  # tokens not computed yet
+
+
+class DeterministicEngine:
+    """Continuous batching as vLLM does it: texts under way go on first, then the waiting ones by class and age.
+
+    A step computes at most `step_tokens`; a longer text takes several. `vector_of` may return anything (NaN, another
+    size), and the hooks may raise (a crash), sleep (a slow engine) or block (an engine held in the middle of a step).
+    """
+
+    def __init__(
+        self,
+        dimensions: int = 8,
+        step_tokens: int = 64,
+        vector_of: Callable[[TokenIds, int], Vector] = unit_vector,
+        on_step: Callable[[], None] = do_nothing,
+        on_add: Callable[[TokenIds], None] = do_nothing,
+    ) -> None:
+        self._dimensions = dimensions
+        self._step_tokens = step_tokens
+        self._vector_of = vector_of
+        self.on_step = on_step
+        self.on_add = on_add
+        self._running: list[_Text] = []
+        self._waiting: list[_Text] = []
+        self.added: list[tuple[int, ...]] = []  # the ids of every text, in the order in which the worker gave them
+        self.dropped: list[int] = []
+        self.tokens_of_steps: list[int] = []
+        self.is_closed = False
+
+    @property
+    def dimensions(self) -> int:
+        return self._dimensions
+
+    @property
+    def step_tokens(self) -> int:
+        return self._step_tokens
+
+    def add(self, key: int, ids: TokenIds, priority: Priority) -> None:
+        self.added.append(tuple(ids.tolist()))
+        self.on_add(ids)
+        self._waiting.append(_Text(key, ids, priority, len(ids)))
+
+    def step(self) -> Sequence[tuple[int, Vector]]:
+        self.on_step()
+        budget = self._step_tokens
+        self._waiting.sort(key=lambda text: (text.priority, text.key))
+        for text in [*self._running, *self._waiting]:
+            computed = min(budget, text.remaining)
+            text.remaining -= computed
+            budget -= computed
+        self.tokens_of_steps.append(self._step_tokens - budget)
+        texts = [*self._running, *self._waiting]
+        self._running = [text for text in texts if 0 < text.remaining < len(text.ids)]
+        self._waiting = [text for text in texts if text.remaining == len(text.ids)]
+        finished = [text for text in texts if text.remaining == 0]
+        return [(text.key, self._vector_of(text.ids, self._dimensions)) for text in reversed(finished)]
+
+    def drop(self, keys: Sequence[int]) -> None:
+        self.dropped.extend(keys)
+        self._running = [text for text in self._running if text.key not in keys]
+        self._waiting = [text for text in self._waiting if text.key not in keys]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def held_tokens(self, priority: Priority) -> int:
+        """Whole lengths of the unfinished texts of one class."""
+        return sum(len(text.ids) for text in [*self._running, *self._waiting] if text.priority is priority)

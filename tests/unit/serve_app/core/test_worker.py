@@ -1,0 +1,164 @@
+"""What a worker answers, and in which order it works."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import numpy as np
+import pytest
+
+from serve_app.core.inbox import Feed
+from serve_app.core.types import Priority, Slice
+from tests.engines.deterministic import DeterministicEngine
+from tests.unit.serve_app.core.running import PATIENCE_S, held, running
+from tests.unit.serve_app.slices import FOREVER_S, bulk, interactive, right_vectors, texts_of
+
+STEP_TOKENS = 64
+
+
+def random_slice(random: Random) -> Slice:
+    lengths = [random.choice([1, 2, 7, 30, 200]) for _ in range(random.randint(1, 9))]
+    texts = [np.array([random.randrange(10**6) for _ in range(length)], dtype=np.int32) for length in lengths]
+    return Slice.of(texts, random.choice(list(Priority)), FOREVER_S)
+
+
+def test_the_vectors_of_a_slice_come_back_in_its_order() -> None:
+    slice_ = interactive(10, [3, 100, 1, 8])
+    with running(DeterministicEngine()) as run:
+        np.testing.assert_array_equal(run.embed(slice_), right_vectors(texts_of(slice_)))
+
+
+def test_many_threads_get_their_own_vectors_in_order() -> None:
+    slices = [random_slice(Random(seed)) for seed in range(80)]  # noqa: S311  # reproducible, not secret
+    with running(DeterministicEngine(step_tokens=STEP_TOKENS)) as run, ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(run.embed, slices, timeout=PATIENCE_S))
+    for slice_, vectors in zip(slices, answers, strict=True):
+        np.testing.assert_array_equal(vectors, right_vectors(texts_of(slice_)))
+    assert max(run.engine.tokens_of_steps) <= STEP_TOKENS
+
+
+def test_the_engine_sees_every_text_exactly_once() -> None:
+    slices = [bulk(100 * index, [5, 40, 70]) for index in range(10)]
+    with running(DeterministicEngine(step_tokens=STEP_TOKENS)) as run:
+        jobs = [run.worker.submit(slice_) for slice_ in slices]
+        assert [run.answers.error_of(job) for job in jobs] == [None] * 10
+    given = [tuple(ids.tolist()) for slice_ in slices for ids in texts_of(slice_)]
+    assert run.engine.added == given
+
+
+def test_slices_that_end_in_one_step_are_delivered_together() -> None:
+    with held() as (run, gate):
+        jobs = [run.worker.submit(interactive(1, [1]))]
+        gate.await_step()
+        jobs += [run.worker.submit(interactive(name, [1])) for name in (2, 3, 4)]
+        gate.pass_step()
+        gate.open()
+        assert [run.answers.error_of(job) for job in jobs] == [None] * 4
+    assert [[job for job, _ in batch] for batch in run.answers.batches] == [jobs[:1], jobs[:0:-1]]
+
+
+def test_an_idle_worker_takes_no_steps() -> None:
+    with running(DeterministicEngine()) as run:
+        run.embed(interactive(1, [4]))
+        run.embed(interactive(2, [4]))
+    assert run.worker.steps == len(run.engine.tokens_of_steps) == 2
+
+
+def test_what_is_done_is_counted_by_class() -> None:
+    with running(DeterministicEngine()) as run:
+        run.embed(interactive(10, [3, 4]))
+        run.embed(bulk(20, [30, 1, 1]))
+        run.embed(interactive(30, [2]))
+    assert run.worker.texts_done == {Priority.INTERACTIVE: 3, Priority.BULK: 3}
+    assert run.worker.tokens_done == {Priority.INTERACTIVE: 9, Priority.BULK: 32}
+    assert run.worker.queued_tokens == 0
+
+
+def test_queued_tokens_count_what_waits_and_what_is_being_computed() -> None:
+    with held(step_tokens=8) as (run, gate):
+        run.worker.submit(bulk(10, [8, 8]))
+        gate.await_step()
+        run.worker.submit(bulk(20, [8]))
+        assert run.worker.queued_tokens == 24
+        gate.pass_step()
+        assert run.worker.queued_tokens == 16
+
+
+@pytest.fixture
+def eager_thread_switches() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("eager_thread_switches")
+def test_queued_tokens_can_be_read_while_slices_come_and_go() -> None:
+    with running(DeterministicEngine()) as run, ThreadPoolExecutor(1) as threads:
+        submitted = threads.submit(lambda: [run.worker.submit(bulk(100 + index, [4])) for index in range(400)])
+        while not submitted.done() or run.worker.queued_tokens:
+            assert run.worker.queued_tokens <= 1600
+    assert run.worker.tokens_done[Priority.BULK] == 1600
+
+
+@pytest.mark.parametrize("waiting_slices", [1, 50])
+def test_an_interactive_text_waits_for_the_step_under_way_at_most(waiting_slices: int) -> None:
+    with held(step_tokens=STEP_TOKENS) as (run, gate):
+        for index in range(waiting_slices):
+            run.worker.submit(bulk(100 * index, [16] * 8))
+        gate.await_step()
+        job = run.worker.submit(interactive(9000, [4]))
+        gate.pass_step()  # ends the step that was under way
+        assert not run.answers.has(job)
+        gate.pass_step()
+        assert run.answers.has(job)
+
+
+def test_while_interactive_texts_come_bulk_gets_one_quantum_at_a_time() -> None:
+    feed = Feed(STEP_TOKENS, bulk_quantum=16, linger_s=FOREVER_S)
+    with held(feed) as (run, gate):
+        run.worker.submit(interactive(9000, [4]))
+        gate.await_step()
+        bulk_job = run.worker.submit(bulk(100, [8] * 40))
+        for index in range(5):
+            run.worker.submit(interactive(9001 + index, [4]))
+            gate.pass_step()
+            assert run.engine.held_tokens(Priority.BULK) == 16
+        gate.open()
+        np.testing.assert_array_equal(run.answers.vectors_of(bulk_job), right_vectors(texts_of(bulk_job.slice)))
+
+
+def test_alone_bulk_keeps_the_next_step_ready() -> None:
+    with held(step_tokens=STEP_TOKENS) as (run, gate):
+        run.worker.submit(bulk(100, [16] * 20))
+        gate.await_step()
+        for _ in range(3):
+            assert run.engine.held_tokens(Priority.BULK) == 2 * STEP_TOKENS
+            gate.pass_step()
+    assert run.engine.tokens_of_steps[:3] == [STEP_TOKENS] * 3
+
+
+def test_bulk_gets_full_steps_again_once_interactive_traffic_has_ended() -> None:
+    feed = Feed(STEP_TOKENS, bulk_quantum=16, linger_s=0.0)
+    with held(feed) as (run, gate):
+        run.worker.submit(interactive(9000, [4]))
+        gate.await_step()
+        run.worker.submit(bulk(100, [16] * 20))
+        gate.pass_step()
+        assert run.engine.held_tokens(Priority.BULK) == 2 * STEP_TOKENS
+
+
+def test_bulk_is_not_starved_by_interactive_traffic() -> None:
+    with held(Feed(STEP_TOKENS, bulk_quantum=16, linger_s=FOREVER_S)) as (run, gate):
+        run.worker.submit(interactive(9000, [4]))
+        gate.await_step()
+        job = run.worker.submit(bulk(100, [8] * 10))
+        steps = 0
+        while not run.answers.has(job):
+            run.worker.submit(interactive(9001 + steps, [32]))
+            gate.pass_step()
+            steps += 1
+        assert steps <= 1 + 80 // 16  # one quantum a step, after the step that was under way
