@@ -1,0 +1,1 @@
+"""Documents in, searchable vectors out: the ingestion half of the embedding cluster."""

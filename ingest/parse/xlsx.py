@@ -1,0 +1,64 @@
+"""Excel workbooks: a heading and a table for each visible sheet."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import date, datetime, time
+from typing import Any
+
+from openpyxl import load_workbook
+from openpyxl.utils.exceptions import InvalidFileException
+
+from ingest.parse.archives import DAMAGE, corrupt, opened
+from ingest.parse.parsed import Parsed
+from ingest.parse.tables import table_blocks
+from ingest.records import Block
+
+
+def read(content: bytes) -> Parsed:
+    """The title is left to the file's name: a sheet's name says less."""
+    archive = opened(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about styles and extensions that hold no text
+            with closing(load_workbook(archive, read_only=True, data_only=True)) as workbook:
+                blocks = [block for sheet in workbook.worksheets for block in _sheet_blocks(sheet)]
+    except (InvalidFileException, *DAMAGE) as error:
+        raise corrupt() from error
+    return Parsed(None, tuple(blocks))
+
+
+def _sheet_blocks(sheet: Any) -> Iterator[Block]:
+    if sheet.sheet_state != "visible":
+        return  # nobody who opens the workbook sees it
+    sheet.reset_dimensions()  # some programs write wrong ones; reading then stops early
+    rows = [[_shown(cell) for cell in row] for row in sheet.iter_rows()]
+    notes, table = _notes_and_table([row for row in rows if any(row)])
+    blocks = [*(Block("text", note) for note in notes), *table_blocks(table)]
+    if blocks:
+        yield Block("heading", sheet.title.strip(), level=1)
+        yield from blocks
+
+
+def _notes_and_table(rows: list[list[str]]) -> tuple[list[str], Sequence[Sequence[str]]]:
+    """Lines with a single cell above the first wider row are captions, not the header row."""
+    first = next((number for number, row in enumerate(rows) if sum(map(bool, row)) > 1), len(rows))
+    return ["".join(row) for row in rows[:first]], rows[first:]
+
+
+def _shown(cell: Any) -> str:
+    """A cell's value as a reader knows it: ISO dates, percentages, no trailing `.0`; error codes are left out."""
+    value = cell.value
+    if value is None or cell.data_type == "e":
+        return ""
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == time() else value.isoformat(" ", "seconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float | int) and "%" in (cell.number_format or ""):
+        return f"{value * 100:.12g}%"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else f"{value:.15g}"
+    return str(value).strip()

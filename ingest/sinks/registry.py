@@ -1,0 +1,58 @@
+"""From a sink's URI to an open sink; drivers are imported when their scheme is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ingest.sinks.base import VectorSink
+from serve_app.core.errors import SetupError
+
+LITE_SCHEME = "milvus-lite:"
+SUPPORTED = "milvus-lite:PATH (a folder on this machine), http://HOST:PORT or https://HOST:PORT (a Milvus server)"
+
+
+@contextmanager
+def open_sink(uri: str, create: bool = True) -> Iterator[tuple[VectorSink, str]]:
+    """The sink, and the URI under which workers reach the same store with `connect_sink` while the context lasts.
+
+    For `milvus-lite:PATH` the server of that folder is started or shared; its workers must run on this machine, and
+    the folder is made unless `create` is False. Raises SetupError for another scheme or a store that is not there.
+    """
+    if not uri.startswith(LITE_SCHEME):
+        with closing(connect_sink(uri)) as sink:
+            yield sink, uri
+        return
+    path = uri.removeprefix(LITE_SCHEME)
+    if not path:
+        raise SetupError(f"The sink `{LITE_SCHEME}` names no folder; write for example {LITE_SCHEME}./vectors.")
+    if not create and not Path(path).expanduser().is_dir():
+        raise SetupError(
+            f"There is no folder `{path}`, so nothing has been stored there; ingest first, or give --sink."
+        )
+    from ingest.sinks.lite_server import LiteServer
+
+    with LiteServer(Path(path)) as server, closing(connect_sink(server.uri, place=path)) as sink:
+        yield sink, server.uri
+
+
+def connect_sink(uri: str, place: str = "") -> VectorSink:
+    """A sink on a store that already runs; the caller closes it. Messages call it `place`, or by its address.
+
+    Raises SetupError as `open_sink` does.
+    """
+    if not _is_server(uri):
+        raise SetupError(f"The sink's address is not one of the supported: {SUPPORTED}.")
+    from ingest.sinks.milvus import MilvusSink
+
+    return MilvusSink(uri, place=place)
+
+
+def _is_server(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
+    except ValueError:  # a port that is no number
+        return False
