@@ -1,0 +1,162 @@
+"""`embedctl`: the command line of the whole product. Thin: it parses, calls, prints, and chooses the exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from cluster.config import ClusterConfig, load_config
+from serve_app.core.errors import EmbedError, SetupError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help=__doc__,
+)
+LOOK_EVERY_S = 10.0
+console = Console()
+problems = Console(stderr=True)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="cluster.yaml; every key has a default.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="Checkpoint directory or hub name.")]
+ServedOption = Annotated[str, typer.Option("--model", "-m", help="Served name; default: the cluster's first model.")]
+CollectionOption = Annotated[str, typer.Option("--collection", help="Collection to write or search.")]
+SinkOption = Annotated[str, typer.Option("--sink", help="milvus-lite:DIRECTORY or http://HOST:19530.")]
+EndpointOption = Annotated[str, typer.Option("--endpoint", help="The cluster's HTTP address.")]
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    model: ModelOption = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 0,
+) -> None:
+    """Start a cluster on this machine and keep it up until Ctrl-C.
+
+    Example: `embedctl serve --model Qwen/Qwen3-Embedding-0.6B`, then
+    `curl localhost:8000/v1/embeddings -d '{"model": "qwen3-embedding-0.6b", "input": "hello"}'`
+    """
+    from cluster.local import local_cluster, problem
+
+    settings = _serve_config(config, model, host, port)
+    started = time.monotonic()
+    with local_cluster(settings, lambda text: console.print(f"[dim]{escape(text)} …[/dim]")):
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):  # only now: starting Ray sets handlers of its own
+            signal.signal(number, lambda *_: stop.set())
+        names = ", ".join(m.served_name for m in settings.models)
+        console.print(
+            f"[green]Ready[/green] in {time.monotonic() - started:.0f} s: {settings.http.endpoint}/v1  models: {names}"
+        )
+        console.print(f"[dim]Try {settings.http.endpoint}/docs. Ctrl-C stops the cluster.[/dim]")
+        while not stop.wait(LOOK_EVERY_S):
+            if trouble := problem():
+                raise SetupError(f"The cluster failed: {trouble}. Its log is in /tmp/ray/session_latest/logs/serve.")
+
+
+@app.command()
+def ingest(
+    sources: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    collection: CollectionOption = "documents",
+    config: ConfigOption = None,
+    model: ServedOption = "",
+    sink: SinkOption = "",
+    address: Annotated[str, typer.Option(help="Ray cluster to run in; default: the one on this machine.")] = "auto",
+    recreate: Annotated[bool, typer.Option("--recreate", help="Empty the collection first.")] = False,
+) -> None:
+    """Turn documents into a searchable collection, through the replicas of the running cluster.
+
+    Reads txt, md, html, pdf, docx and xlsx. Run it again whenever you like: what is stored already is not embedded
+    again, and what a file no longer holds is removed. Exit code 3: done, but some files were left out.
+    """
+    from cluster.local import connect
+    from ingest.discover import discover
+
+    settings = load_config(config)
+    found = discover(sources)
+    if not found.files:
+        raise SetupError(f"There is nothing to ingest in {', '.join(sources)}: no txt, md, html, pdf, docx or xlsx.")
+    connect(address)
+    from ingest.pipeline import IngestJob, run
+
+    job = IngestJob(
+        found=found,
+        collection=collection,
+        sink=sink or settings.sink,
+        model=model,
+        recreate=recreate,
+    )
+    report = run(job, settings.ingest, console)
+    report.show(console)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="The question.")],
+    collection: CollectionOption = "documents",
+    config: ConfigOption = None,
+    model: ServedOption = "",
+    sink: SinkOption = "",
+    endpoint: EndpointOption = "",
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Exact words (BM25) count beside meaning.")] = False,
+    filter_text: Annotated[str, typer.Option("--filter", help="For example: source_file = 'contract.pdf'")] = "",
+    instruction: Annotated[
+        str | None, typer.Option(help="What the question is after, for models that take one.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many hits.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Ask a collection a question; every answer says where it stands.
+
+    Example: `embedctl search "How long is the warranty?" --hybrid --filter "source_file = 'contract.pdf'"`
+    """
+    from cluster.show import print_hits
+    from ingest import search as searching
+
+    settings = load_config(config)
+    where = endpoint or settings.http.endpoint
+    vector, used = searching.embed_query(where, model, text, instruction, settings.ingest.dimensions)
+    query = searching.make_query(text, vector, limit, hybrid, filter_text)
+    hits = searching.search(sink or settings.sink, collection, query, used)
+    if as_json:
+        for hit in hits:
+            sys.stdout.write(json.dumps(asdict(hit), ensure_ascii=False) + "\n")
+    else:
+        print_hits(console, text, hits)
+
+
+def _serve_config(path: Path | None, model: str, host: str, port: int) -> ClusterConfig:
+    config = load_config(path)
+    if model:
+        config = config.with_model(model)
+    http = config.http.model_copy(update={**({"host": host} if host else {}), **({"port": port} if port else {})})
+    return config.model_copy(update={"http": http})
+
+
+def main() -> None:
+    """Entry point: the product's own errors are one sentence and exit code 1, never a traceback."""
+    try:
+        app()
+    except EmbedError as error:
+        problems.print(f"[red]embedctl:[/red] {escape(error.message)}", soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
