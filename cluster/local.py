@@ -175,5 +175,8 @@ def connect(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise SetupError(NO_CLUSTER) from error
-    for name in ("ray.serve", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    import ray.data
+    import ray.serve
+
+    for library in (ray.serve, ray.data):  # only now: importing them sets the level of their loggers
+        logging.getLogger(library.__name__).setLevel(logging.ERROR)

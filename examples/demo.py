@@ -21,10 +21,10 @@ from rich.console import Console
 KNOWLEDGE_BASE = Path(__file__).parent / "knowledge_base"
 PORT = 8750
 QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("How many days of parental leave does each parent get?", ()),
+    ("How long is evidence kept after a security incident?", ()),
     ("What is the penalty for late delivery?", ("--filter", "source_file = 'contract.pdf'")),
-    ("堡垒机的操作录像要保存多久?", ("--hybrid",)),
-    ("How long is the warranty on the gearbox of a hose pump?", ("--hybrid",)),
+    ("年假未休完可以结转多少天?", ("--hybrid",)),
+    ("What is the hotel limit per night in Rotterdam?", ()),
 )
 console = Console()
 
