@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -46,11 +47,10 @@ class LiteServer:
                 f"Milvus Lite needs {self._data_dir} to be a folder that it can write to ({error.strerror}); "
                 "a .db file of Milvus Lite 2 cannot be read."
             ) from error
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, self._users)
             self._port = self._attach()
-        except BaseException:
-            os.close(self._users)
-            raise
+            undo.pop_all()  # attached: from here on `__exit__` closes it
         return self
 
     def __exit__(
