@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from cluster import keys
 from cluster.config import ClusterConfig, load_config
 from serve_app.core.errors import EmbedError, SetupError
 
@@ -25,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=__doc__,
 )
-LOOK_EVERY_S = 10.0
+app.add_typer(keys.commands, name="keys")
+FILE_EVERY_S = 1.0
 console = Console()
 problems = Console(stderr=True)
 
@@ -34,6 +36,7 @@ ModelOption = Annotated[str, typer.Option("--model", "-m", help="Checkpoint dire
 ServedOption = Annotated[str, typer.Option("--model", "-m", help="Served name; default: the cluster's first model.")]
 CollectionOption = Annotated[str, typer.Option("--collection", help="Collection to write or search.")]
 SinkOption = Annotated[str, typer.Option("--sink", help="milvus-lite:DIRECTORY or http://HOST:19530.")]
+KeyOption = Annotated[str, typer.Option(help="Environment variable that holds the API key, where one is needed.")]
 EndpointOption = Annotated[str, typer.Option("--endpoint", help="The cluster's HTTP address.")]
 
 
@@ -49,9 +52,15 @@ def serve(
     Example: `embedctl serve --model Qwen/Qwen3-Embedding-0.6B`, then
     `curl localhost:8000/v1/embeddings -d '{"model": "qwen3-embedding-0.6b", "input": "hello"}'`
     """
-    from cluster.local import local_cluster, problem
+    from cluster.local import local_cluster, problem, ray_address, run_application
+    from cluster.patience import Patience
+    from cluster.watch import ConfigWatch, follow
 
-    settings = _serve_config(config, model, host, port)
+    def load() -> ClusterConfig:
+        return _serve_config(config, model, host, port)
+
+    settings = load()
+    watch = ConfigWatch(config, settings, load) if config is not None else None
     started = time.monotonic()
     with local_cluster(settings, lambda text: console.print(f"[dim]{escape(text)} …[/dim]")):
         stop = threading.Event()
@@ -61,10 +70,15 @@ def serve(
         console.print(
             f"[green]Ready[/green] in {time.monotonic() - started:.0f} s: {settings.http.endpoint}/v1  models: {names}"
         )
-        console.print(f"[dim]Try {settings.http.endpoint}/docs. Ctrl-C stops the cluster.[/dim]")
-        while not stop.wait(LOOK_EVERY_S):
-            if trouble := problem():
-                raise SetupError(f"The cluster failed: {trouble}. Its log is in /tmp/ray/session_latest/logs/serve.")
+        console.print(
+            f"[dim]Try {settings.http.endpoint}/docs. Ray's address, for `embedctl ingest`: {ray_address()}[/dim]"
+        )
+        console.print("[dim]Ctrl-C stops the cluster.[/dim]")
+        patience = Patience(problem, _say)
+        while not stop.wait(FILE_EVERY_S):
+            if watch is not None:
+                follow(watch, run_application, _say)
+            patience.look(time.monotonic())
 
 
 @app.command()
@@ -119,16 +133,18 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many hits.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    key_env: KeyOption = "EMBED_API_KEY",
 ) -> None:
     """Ask a collection a question; every answer says where it stands.
 
     Example: `embedctl search "How long is the warranty?" --hybrid --filter "source_file = 'contract.pdf'"`
     """
+    from cluster.local import secret_in
     from cluster.show import print_hits
     from ingest import search as searching
 
     settings = load_config(config)
-    where = endpoint or settings.http.endpoint
+    where = searching.Endpoint(endpoint or settings.http.endpoint, secret_in(key_env))
     vector, used = searching.embed_query(where, model, text, instruction, settings.ingest.dimensions)
     query = searching.make_query(text, vector, limit, hybrid, filter_text)
     hits = searching.search(sink or settings.sink, collection, query, used)
@@ -137,6 +153,51 @@ def search(
             sys.stdout.write(json.dumps(asdict(hit), ensure_ascii=False) + "\n")
     else:
         print_hits(console, text, hits)
+
+
+@app.command()
+def verify(
+    config: ConfigOption = None,
+    model: ServedOption = "",
+    endpoint: EndpointOption = "",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The model's directory; default: as the configuration says.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the reference for `models[].golden`, if all vectors agree.")
+    ] = None,
+    key_env: KeyOption = "EMBED_API_KEY",
+) -> None:
+    """Compare the cluster's vectors with those of transformers in float32 on this machine.
+
+    Exit code 1 if one of them differs. Takes four bytes of memory for each parameter of the model.
+    """
+    from cluster import verify as verifying
+    from cluster.local import secret_in
+
+    settings = load_config(config)
+    where = verifying.Endpoint(endpoint or settings.http.endpoint, secret_in(key_env))
+    served = where.served_model(model)
+    model_settings, directory = verifying.checkpoint_of(settings, served, checkpoint)
+    reference, values = verifying.verify(where, served, model_settings, directory)
+    verifying.show(console, reference, values)
+    if not verifying.agree(values):
+        raise SetupError(
+            f"The vectors of {served} differ from the reference: a cosine is below {verifying.MIN_COSINE}. "
+            "Are the checkpoints the same?"
+        )
+    if save is not None:
+        from serve_app.model.golden import write_golden
+
+        try:
+            write_golden(save, served, reference.ids, reference.vectors)
+        except OSError as error:
+            raise SetupError(f"The reference cannot be written to {save}: {error.strerror}.") from error
+        console.print(f"Wrote {escape(str(save))}: set it as the model's `golden` to check every replica at its start.")
+
+
+def _say(line: str) -> None:
+    console.print(escape(line), soft_wrap=True, highlight=False)
 
 
 def _serve_config(path: Path | None, model: str, host: str, port: int) -> ClusterConfig:

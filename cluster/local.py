@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from io import StringIO
+from pathlib import Path
 
 from cluster.config import ClusterConfig
-from serve_app.checkpoint import locate, read_profile
 from serve_app.core.errors import SetupError
+from serve_app.http.keys import read_keys
+from serve_app.model.checkpoint import locate, read_profile
+from serve_app.model.golden import read_golden
 from serve_app.settings import APP_NAME, EMBEDDER_CPUS, ROUTER_CPUS
 
 APPLICATION = "serve_app.app"
 NO_CLUSTER = "Start a cluster with `embedctl serve`, or give the address of one with --address HOST:PORT."
+TOKEN_FILE = Path.home() / ".ray" / "auth_token"  # where a local cluster leaves it for this user
 REACH_TIMEOUT_S = 3.0
 OBJECT_STORE_BYTES = 512 * 2**20
 GRPC_MESSAGE_BYTES = 64 * 2**20  # Serve's default of 4 MiB is smaller than one slice of wide vectors
+MOST_CONNECTIONS = 100_000
+SPARE_FILES = 1024  # of HAProxy itself: sockets to listen on, health checks, logs
 
 # Serve reads these when it is imported, in every process of the cluster; `setdefault` lets an operator override them.
 SERVE_ENVIRONMENT = {
@@ -48,6 +55,23 @@ def prepare_environment() -> None:
     """Must run before `ray.serve` is imported, in every command that talks to the cluster."""
     for key, value in SERVE_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    os.environ.setdefault("RAY_SERVE_HAPROXY_MAXCONN", str(_connections()))
+
+
+def _connections() -> int:
+    """Clients that HAProxy lets in at once. Its default of 4,096 would keep the others waiting unanswered, where our
+    admission answers them. HAProxy sets two and a half open files aside for each, and does not start if it
+    cannot have them all.
+    """
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most_files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, (most_files - SPARE_FILES) * 2 // 5))
+
+
+def secret_in(variable: str) -> str:
+    """What an environment variable holds: secrets come that way, since a command line is there for all to read."""
+    return os.environ.get(variable, "")
 
 
 def check_before_start(config: ClusterConfig) -> None:
@@ -58,6 +82,10 @@ def check_before_start(config: ClusterConfig) -> None:
         )
     for model in config.models:
         read_profile(model, locate(model.path, weights=False))
+        if model.golden is not None:
+            read_golden(model.golden)
+    if config.auth.keys_file is not None:
+        read_keys(Path(config.auth.keys_file))
     with socket.socket(socket.AF_INET6 if ":" in config.http.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -100,10 +128,7 @@ def local_cluster(config: ClusterConfig, say: Callable[[str], None]) -> Iterator
         _check_resources(config, ray.cluster_resources())  # type: ignore[no-untyped-call]
         serve.start(http_options=HTTPOptions(host=config.http.host, port=config.http.port))
         say(f"Loading {', '.join(model.served_name for model in config.models)}")
-        try:
-            serve.run(import_module(APPLICATION).build(config.app), name=APP_NAME, route_prefix="/")
-        except RuntimeError as error:
-            raise SetupError(f"The cluster did not start: {_cause(error)}") from error
+        run_application(config)
         yield
     finally:
         say("Stopping")
@@ -112,16 +137,36 @@ def local_cluster(config: ClusterConfig, say: Callable[[str], None]) -> Iterator
             ray.shutdown()
 
 
+def run_application(config: ClusterConfig) -> None:
+    """Start the application, or bring the running one up to date; returns when it is ready. Raises SetupError.
+
+    Where nothing but the live settings differs, the replicas stay and take these over.
+    """
+    from ray import serve
+
+    try:
+        serve.run(import_module(APPLICATION).build(config.app), name=APP_NAME, route_prefix="/")
+    except RuntimeError as error:
+        raise SetupError(f"The cluster did not start: {_cause(error)}") from error
+
+
 def _check_resources(config: ClusterConfig, machine: dict[str, float]) -> None:
     """Serve would wait for ever for what the machine does not have."""
     cpus = sum(EMBEDDER_CPUS * m.replicas for m in config.models) + ROUTER_CPUS * config.router.replicas
-    gpus = sum(m.gpus_per_replica * m.replicas for m in config.models)
+    gpus = sum(m.gpus_per_replica * m.tensor_parallel * m.replicas for m in config.models)
     for kind, wanted in (("CPU", cpus), ("GPU", gpus)):
         if wanted > machine.get(kind, 0):
             raise SetupError(
                 f"The configuration asks for {wanted:g} {kind}s and this machine has {machine.get(kind, 0):g}: "
-                "lower `replicas` or `gpus_per_replica`."
+                "lower `replicas`, `gpus_per_replica` or `tensor_parallel`."
             )
+
+
+def ray_address() -> str:
+    """HOST:PORT of the Ray cluster that this process has started."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def problem() -> str:
@@ -167,6 +212,8 @@ def connect(address: str) -> None:
     """Join a running cluster as a client. Raises SetupError if there is none."""
     os.environ.setdefault("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "1")  # a client has no event loop of its own
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if TOKEN_FILE.is_file():  # left to itself, Ray sends the token to `auto` only, and not to an address it is given
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     prepare_environment()
     _check_reachable(address)
     import ray

@@ -20,7 +20,7 @@ from ingest.stages import EmbedChunks, ParseAndChunk, WriteChunks
 from serve_app.core import dimensions
 from serve_app.core.errors import EmbedError, SetupError
 from serve_app.core.profile import ModelProfile
-from serve_app.slice_client import describe_model
+from serve_app.dispatch.slice_client import describe_model
 
 FILES_PER_TASK = 1  # a slow or broken file holds up nobody else
 WAITING_CPUS = 0.05  # actors that wait for the replicas or the sink

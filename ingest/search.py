@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -15,20 +17,32 @@ from serve_app.core.errors import SetupError
 TIMEOUT_S = 60.0
 
 
-def embed_query(
-    endpoint: str, model: str, text: str, instruction: str | None, dimensions: int | None
-) -> tuple[list[float], str]:
-    """The query's vector, from the HTTP endpoint like any client's, and the model that made it.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the cluster answers HTTP, and the API key it wants, if any."""
 
-    An empty `model` means the endpoint's first. Raises SetupError with the server's own reason.
+    url: str
+    key: str = ""
+
+
+def embed_query(
+    endpoint: Endpoint, model: str, text: str, instruction: str | None, dimensions: int | None
+) -> tuple[list[float], str]:
+    """The query's vector, from the HTTP endpoint like any client's, and the served name of the model that made it.
+
+    `model` may be an alias or have a preset; an empty one means the endpoint's first. Raises SetupError with the
+    server's own reason.
     """
     try:
-        model = model or str(_ask("GET", f"{endpoint}/v1/models")["data"][0]["id"])
-        answer = _ask("POST", f"{endpoint}/v1/embeddings", _request(model, text, instruction, dimensions))
-        return [float(value) for value in answer["data"][0]["embedding"]], str(answer["model"])
+        if model:
+            served = str(_ask(endpoint, "GET", f"/v1/models/{quote(model)}")["id"])
+        else:
+            served = model = str(_ask(endpoint, "GET", "/v1/models")["data"][0]["id"])
+        answer = _ask(endpoint, "POST", "/v1/embeddings", _request(model, text, instruction, dimensions))
+        return [float(value) for value in answer["data"][0]["embedding"]], served
     except (ValueError, LookupError, TypeError) as error:
         raise SetupError(
-            f"What answers at {endpoint} is no embedding endpoint, as its answer cannot be read; give --endpoint."
+            f"What answers at {endpoint.url} is no embedding endpoint, as its answer cannot be read; give --endpoint."
         ) from error
 
 
@@ -68,9 +82,11 @@ def _check_model(known: CollectionSpec | None, query: CollectionSpec) -> None:
         )
 
 
-def _ask(method: str, url: str, body: dict[str, object] | None = None) -> Any:
+def _ask(endpoint: Endpoint, method: str, path: str, body: dict[str, object] | None = None) -> Any:
+    url = endpoint.url + path
+    headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     try:
-        answer = httpx.request(method, url, json=body, timeout=TIMEOUT_S)
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=TIMEOUT_S)
     except httpx.InvalidURL as error:
         raise SetupError(f"The endpoint {url} is no URL ({error}); give one such as http://127.0.0.1:8000.") from error
     except httpx.RequestError as error:

@@ -22,8 +22,8 @@ from serve_app.core.errors import DocumentError, EngineFailed, Overloaded, Repli
 from serve_app.core.packing import pack
 from serve_app.core.profile import ModelProfile
 from serve_app.core.types import Priority, Slice, TokenIds, Vectors
-from serve_app.slice_client import embedder_handle, slice_sender
-from serve_app.tokenizer import TextTokenizer
+from serve_app.dispatch.slice_client import embedder_handle, slice_sender
+from serve_app.model.tokenizer import TextTokenizer
 
 Vector = NDArray[np.float32]  # (dimensions,)
 SLICE_TOKENS = 16_384  # one full step of a GPU replica
@@ -120,7 +120,8 @@ class EmbedChunks:
         async with self._places, asyncio.timeout(self._settings.slice_timeout_s):
             while True:
                 try:
-                    return await self._send(Slice.of(texts, Priority.BULK, self._settings.slice_timeout_s))
+                    slice_ = Slice.of(texts, Priority.BULK, self._settings.slice_timeout_s)
+                    return (await self._send(slice_)).vectors
                 except (Overloaded, ReplicaUnavailable) as error:
                     await asyncio.sleep(error.retry_after_s or 1.0)
 

@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 
 import numpy as np
 from ray import serve
 
-from serve_app.checkpoint import locate, read_profile
 from serve_app.core.engine import EmbeddingEngine
-from serve_app.core.errors import EngineFailed, InvalidRequest
+from serve_app.core.errors import EngineFailed, InputTooLong, InvalidRequest
 from serve_app.core.inbox import Feed, Job
 from serve_app.core.profile import ModelProfile
-from serve_app.core.types import Priority, ReplicaCounters, Slice, Vectors
-from serve_app.core.worker import EngineWorker, Outcome, are_unit_norm
+from serve_app.core.types import ReplicaCounters, Slice, SliceAnswer, Vectors
+from serve_app.core.worker import EngineWorker, Outcome, StepReport, WorkerLimits
 from serve_app.engines.vllm_engine import VllmEngine
+from serve_app.model.checkpoint import locate, read_profile
+from serve_app.model.golden import read_golden
+from serve_app.model.readiness import check_engine
 from serve_app.settings import LimitSettings, ModelSettings
+from serve_app.telemetry.engine_metrics import EngineMetrics
+from serve_app.telemetry.metrics import Recorder
+from serve_app.telemetry.ray_metrics import RayMetrics
 
 BULK_QUANTUM_SHARE = 8  # beside interactive traffic, bulk gets an eighth of a step at a time
 GIL_SWITCH_S = 0.0005  # the default of 5 ms would let the engine thread keep the event loop waiting that long
+MAX_FAULTS_IN_ROW = 3  # one faulty slice may be its texts' doing; so many one after the other are the engine's
 
 
 class Embedder:
-    """Serves slices of token ids. Ready means: a vector has been computed and found finite, unit-norm and D wide."""
+    """Serves slices of token ids. Ready means: the engine has passed `check_engine`, golden vectors included."""
 
     def __init__(self, settings: ModelSettings, limits: LimitSettings) -> None:
+        """Raises SetupError if the checkpoint, the engine or its vectors are not as they must be."""
         sys.setswitchinterval(GIL_SWITCH_S)
+        golden = read_golden(settings.golden) if settings.golden else None
         self._profile = read_profile(settings, locate(settings.path, weights=True))
         engine = VllmEngine(settings, self._profile)
-        _warm_up(engine, self._profile)
+        check_engine(engine, self._profile, golden)
         self._loop: asyncio.AbstractEventLoop | None = None
-        feed = Feed(engine.step_tokens, max(256, engine.step_tokens // BULK_QUANTUM_SHARE))
         self._waiters: dict[Job, asyncio.Future[Vectors]] = {}
-        self._worker = EngineWorker(engine, feed, limits.max_queued_tokens, self._deliver)
+        self._longest_text = min(self._profile.max_tokens, engine.capacity_tokens)
+        self._recorder = Recorder(RayMetrics())
+        self._metrics = EngineMetrics(
+            self._profile.name, self._profile.flops_per_token, engine.peak_flops, self._recorder
+        )
+        bounds = WorkerLimits(limits.max_queued_tokens, settings.engine.stuck_after_s)
+        self._worker = EngineWorker(engine, _feed(engine), bounds, self._deliver, self._report)
         self._worker.start()
 
-    async def embed(self, slice_: Slice) -> Vectors:
-        """Vectors of the slice's texts: (texts, native dimensions) float32, unit norm, in order.
+    async def embed(self, slice_: Slice) -> SliceAnswer:
+        """Vectors of the slice's texts, in order.
 
         Raises InvalidRequest, Overloaded, DeadlineExceeded, EngineFailed or ReplicaUnavailable.
         """
@@ -48,7 +62,7 @@ class Embedder:
         answer: asyncio.Future[Vectors] = self._loop.create_future()
         self._waiters[job] = answer
         try:
-            return await answer
+            return SliceAnswer(await answer, self._profile.fingerprint, self._worker.tokens_per_s)
         except asyncio.CancelledError:
             self._worker.abandon(job)
             raise
@@ -68,17 +82,39 @@ class Embedder:
             steps=worker.steps,
         )
 
+    async def metrics(self) -> tuple[str, bytes]:
+        """(replica, its series in Prometheus' text format)."""
+        self._metrics.update_gauges(self._worker.queued_tokens_of)
+        return serve.get_replica_context().replica_id.unique_id, self._recorder.samples()
+
     async def check_health(self) -> None:
         """Serve calls this; raising replaces the replica."""
-        if not self._worker.is_alive:
-            raise EngineFailed("The engine thread has ended.")
+        worker = self._worker
+        self._recorder.flush()  # also while nothing happens, so that the last gauges reach Ray's metrics
+        if worker.is_stuck(time.monotonic()):
+            worker.give_up()
+            raise EngineFailed("The engine works on texts and has finished none for too long.")
+        if not worker.is_serving:
+            raise EngineFailed("The engine has stopped.")
+        if worker.faults_in_row >= MAX_FAULTS_IN_ROW:
+            raise EngineFailed(f"The vectors of the last {worker.faults_in_row} slices were faulty.")
 
     def _check(self, slice_: Slice) -> None:
         lengths = np.diff(slice_.offsets)
-        if not len(lengths) or lengths.min() < 1 or lengths.max() > self._profile.max_tokens:
-            raise InvalidRequest(f"Every text of a slice needs 1 to {self._profile.max_tokens} tokens.", param="input")
+        if not len(lengths) or lengths.min() < 1:
+            raise InvalidRequest("A slice needs texts, and each of them at least one token.", param="input")
+        if lengths.max() > self._longest_text:
+            raise InputTooLong(
+                f"An input has {lengths.max()} tokens and at most {self._longest_text} fit: shorten or split it.",
+                param="input",
+            )
         if slice_.ids.min() < 0 or slice_.ids.max() >= self._profile.vocab_size:
             raise InvalidRequest(f"Token ids must be 0 to {self._profile.vocab_size - 1}.", param="input")
+
+    def _report(self, done: StepReport) -> None:
+        """Runs on the engine thread, after every step."""
+        self._metrics.record(done)
+        self._metrics.update_gauges(self._worker.queued_tokens_of)
 
     def _deliver(self, outcomes: Sequence[Outcome]) -> None:
         """Runs on the engine thread: one hop to the loop for all slices that ended in a step."""
@@ -96,17 +132,5 @@ class Embedder:
                 answer.set_exception(error)
 
 
-def _warm_up(engine: EmbeddingEngine, profile: ModelProfile) -> None:
-    """One short and one longer text, so that the first request pays for nothing the start could have paid for.
-
-    Raises EngineFailed if their vectors are not what every later vector must be.
-    """
-    lengths = (4, min(64, profile.max_tokens))
-    for key, length in enumerate(lengths):
-        engine.add(key, np.arange(length, dtype=np.int32) % profile.vocab_size, Priority.INTERACTIVE)
-    vectors: dict[int, Vectors] = {}
-    while len(vectors) < len(lengths):
-        vectors.update(engine.step())
-    for vector in vectors.values():
-        if vector.shape != (profile.native_dimensions,) or not are_unit_norm(vector[None, :]):
-            raise EngineFailed(f"{profile.name} does not give unit vectors of {profile.native_dimensions} dimensions.")
+def _feed(engine: EmbeddingEngine) -> Feed:
+    return Feed(engine.step_tokens, max(256, engine.step_tokens // BULK_QUANTUM_SHARE), engine.capacity_tokens)

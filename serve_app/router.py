@@ -1,105 +1,189 @@
-"""The Router: checks a request, tokenises it, sends its texts to the model's replicas, cuts the answer to size."""
+"""The Router: checks a request, tokenises it, gets its vectors, cuts them to size."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
+from ray import serve
 
-from serve_app.checkpoint import locate, read_profile
 from serve_app.core import dimensions, instructions
-from serve_app.core.errors import InputTooLong, InvalidRequest, ModelNotFound, ReplicaUnavailable, TooManyInputs
-from serve_app.core.profile import ModelProfile
+from serve_app.core.errors import InputTooLong, InvalidRequest, ReplicaUnavailable, RequestError, TooManyInputs
 from serve_app.core.types import TokenIds, Vectors
-from serve_app.dispatcher import SliceDispatcher
-from serve_app.http import HttpSurface
-from serve_app.schemas import EmbeddingRequest, is_text
-from serve_app.settings import AppSettings, LimitSettings, ModelSettings
-from serve_app.slice_client import EmbedderHandle, slice_sender
-from serve_app.tokenizer import TextTokenizer
+from serve_app.dispatch.availability import ReplicaGate
+from serve_app.dispatch.dispatcher import SliceDispatcher
+from serve_app.dispatch.slice_client import EmbedderHandle, profile_reader, slice_sender
+from serve_app.dispatch.vector_source import CacheMode, VectorSource
+from serve_app.http.keys import KeyRing
+from serve_app.http.responses import ModelCard
+from serve_app.http.schemas import PRIORITIES, EmbeddingRequest, TextRequest, TokenizeRequest, is_text
+from serve_app.http.surface import HttpSurface
+from serve_app.model.catalog import Catalog, ModelRoute, open_route
+from serve_app.model.tokenizer import Truncate
+from serve_app.settings import AppSettings, LiveSettings, ModelSettings
+from serve_app.telemetry.metrics import Recorder
+from serve_app.telemetry.ray_metrics import RayMetrics
+from serve_app.telemetry.scrape import gather
 
 READY_PROBE_S = 5.0
 INLINE_CHARACTERS = 500  # about 0.1 ms of tokenising: less than the two thread switches that would take it off the loop
+MAX_TOKENIZE_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class ModelRoute:
-    """Everything the Router holds for one served model."""
+class Answer:
+    """The vectors of one request, and what is worth knowing about how they came to be."""
 
-    profile: ModelProfile
-    tokenizer: TextTokenizer
-    dispatcher: SliceDispatcher
-    handle: EmbedderHandle
+    vectors: Vectors  # (inputs, requested dimensions)
+    tokens: int
+    cached_texts: int
+    model: str  # served name
+    live_version: str
 
 
 class Router:
-    """One Router process. It keeps no state between requests."""
+    """One Router process. Requests share its cache and its slices, and nothing else."""
 
     def __init__(self, settings: AppSettings, handles: dict[str, EmbedderHandle]) -> None:
+        self.settings = settings
+        self.recorder = Recorder(RayMetrics())
+        self.keys = KeyRing(Path(settings.auth.keys_file)) if settings.auth.keys_file is not None else None
         self._limits = settings.limits
-        self._routes = {m.served_name: _open(m, settings.limits, handles[m.served_name]) for m in settings.models}
+        self._live = (settings.live, settings.live.version)
+        self._handles = handles
+        self.catalog = Catalog([self._open(model, handles[model.served_name]) for model in settings.models])
         self._tokenizers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokenizer")
 
     def __serve_build_asgi_app__(self) -> HttpSurface:
         """Serve calls this once, after the constructor."""
-        return HttpSurface(self, self._limits.max_body_mib * 2**20)
+        return HttpSurface(self)
 
-    @property
-    def profiles(self) -> list[ModelProfile]:
-        return [route.profile for route in self._routes.values()]
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Serve calls this at the start and whenever the live settings change; requests under way keep the old ones."""
+        live = LiveSettings.model_validate(user_config)
+        self._live = (live, live.version)
 
-    def route(self, model: str) -> ModelRoute:
-        """Raises ModelNotFound, naming the models there are."""
-        try:
-            return self._routes[model]
-        except KeyError:
-            served = ", ".join(self._routes)
-            raise ModelNotFound(f"`model` is not served here; served: {served}.", param="model") from None
-
-    async def embed(self, request: EmbeddingRequest) -> tuple[Vectors, int]:
-        """(vectors of the requested size, prompt tokens). Raises RequestError, before any work if it can."""
-        route = self.route(request.model)
+    async def embed(self, request: EmbeddingRequest, cache_mode: CacheMode) -> Answer:
+        """Raises RequestError, before any work if it can."""
+        live, version = self._live
+        route, prefix = self._reading(request, live)
         size = dimensions.check(route.profile, request.dimensions)
-        prefix = instructions.prefix(route.profile, request.effective_input_type, request.instruction)
         texts = await self._token_ids(route, request, prefix)
-        longest = max(len(text) for text in texts)
-        if longest > route.profile.max_tokens:
+        tokens = sum(map(len, texts))
+        if tokens > self._limits.max_request_tokens:
             raise InputTooLong(
-                f"An input has {longest} tokens; {route.profile.name} takes at most {route.profile.max_tokens}: "
-                "split or shorten it.",
+                f"`input` has {tokens} tokens in all; the limit of one request is {self._limits.max_request_tokens}: "
+                "send several requests.",
                 param="input",
             )
-        vectors = await route.dispatcher.embed(texts, self._limits.request_timeout_s)
-        return dimensions.cut(vectors, size), sum(len(text) for text in texts)
+        embedded = await route.source.embed(
+            texts, PRIORITIES[request.priority], self._limits.request_timeout_s, cache_mode
+        )
+        vectors = dimensions.cut(embedded.vectors, size)
+        return Answer(vectors, tokens, len(texts) - embedded.computed_texts, route.profile.name, version)
 
-    async def check_ready(self) -> None:
-        """Every model answers from at least one replica, or ReplicaUnavailable."""
-        for route in self._routes.values():
-            try:
-                async with asyncio.timeout(READY_PROBE_S):
-                    await route.handle.describe.remote()
-            except (RayError, RayServeException, TimeoutError):
-                raise ReplicaUnavailable(f"{route.profile.name} has no ready replica yet.", retry_after_s=1.0) from None
+    async def tokenize(self, request: TokenizeRequest) -> tuple[ModelRoute, list[TokenIds]]:
+        """The token ids that `embed` would compute, however long they are."""
+        route, prefix = self._reading(request, self._live[0])
+        texts = request.texts
+        _check_inputs(texts, self._limits.max_inputs)
+        if sum(map(len, texts)) > MAX_TOKENIZE_CHARACTERS:
+            raise InputTooLong(
+                f"`input` has more than {MAX_TOKENIZE_CHARACTERS} characters: send several requests.", param="input"
+            )
+        loop = asyncio.get_running_loop()
+        return route, await loop.run_in_executor(self._tokenizers, route.tokenizer.encode, texts, prefix)
+
+    def cards(self) -> list[ModelCard]:
+        return [self._card(route) for route in self.catalog.routes]
+
+    async def card(self, model: str) -> ModelCard:
+        """With the fingerprint that a replica reports; raises ModelNotFound."""
+        route, _ = self.catalog.find(model)
+        if not route.profile.fingerprint:
+            await self._describe(route)
+        return self._card(route)
+
+    async def check_ready(self) -> list[str]:
+        """The names of the models; raises ReplicaUnavailable unless each answers from at least one replica."""
+        for route in self.catalog.routes:
+            await self._describe(route)
+        return [route.profile.name for route in self.catalog.routes]
+
+    async def check_health(self) -> None:
+        """Serve calls this every few seconds, also while nothing happens: the last gauges must reach Ray's metrics."""
+        self.recorder.flush()
+
+    async def metrics(self) -> tuple[str, bytes]:
+        """(replica, its series); every Router asks for those of all others."""
+        return serve.get_replica_context().replica_id.unique_id, self.recorder.samples()
+
+    async def scrape(self) -> bytes:
+        """The samples of every process of the application as one exposition."""
+        me = serve.get_replica_context()
+        routers: EmbedderHandle = serve.get_deployment_handle(me.deployment, app_name=me.app_name)
+        return await gather([routers, *self._handles.values()])
+
+    def _open(self, model: ModelSettings, handle: EmbedderHandle) -> ModelRoute:
+        gate = ReplicaGate(profile_reader(handle), model.served_name)
+        dispatcher = SliceDispatcher(slice_sender(handle), gate, self._limits, model.replicas, self.recorder)
+        cache_bytes = self.settings.router.cache_mib * 2**20 // len(self.settings.models)
+        source = VectorSource(dispatcher, cache_bytes, model.served_name, self.recorder)
+        return open_route(model, source, profile_reader(handle))
+
+    def _card(self, route: ModelRoute) -> ModelCard:
+        return ModelCard(route.profile, route.aliases, tuple(sorted(self._live[0].presets)))
+
+    def _reading(self, request: TextRequest, live: LiveSettings) -> tuple[ModelRoute, str]:
+        """(the model, the text that goes before every input)."""
+        route, preset = self.catalog.find(request.model)
+        wish = instructions.resolve(live.presets, preset, request.input_type, request.instruction)
+        return route, instructions.prefix(route.profile, wish.input_type, wish.instruction)
+
+    async def _describe(self, route: ModelRoute) -> None:
+        try:
+            async with asyncio.timeout(READY_PROBE_S):
+                await route.describe()
+        except (RequestError, TimeoutError):
+            raise ReplicaUnavailable(f"{route.profile.name} has no ready replica yet.", retry_after_s=1.0) from None
 
     async def _token_ids(self, route: ModelRoute, request: EmbeddingRequest, prefix: str) -> list[TokenIds]:
         given = request.texts
         _check_inputs(given, self._limits.max_inputs)
-        if is_text(given):
-            if len(prefix) * len(given) + sum(map(len, given)) <= INLINE_CHARACTERS:
-                return route.tokenizer.encode(given, prefix)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._tokenizers, route.tokenizer.encode, given, prefix)
+        if not is_text(given):
+            return self._given_ids(route, given, prefix, request.truncate)
+        encode = route.tokenizer.encode_bounded
+        if len(prefix) * len(given) + sum(map(len, given)) <= INLINE_CHARACTERS:
+            return encode(given, prefix, request.truncate)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._tokenizers, encode, given, prefix, request.truncate)
+
+    def _given_ids(
+        self, route: ModelRoute, given: list[list[int]], prefix: str, truncate: Truncate | None
+    ) -> list[TokenIds]:
+        if self.settings.router.raw_token_ids == "reject":  # noqa: S105  # token ids, not a password
+            raise InvalidRequest(
+                "`input` must be text: this cluster refuses token ids, because those of another tokenizer would be "
+                "read as other words. In LangChain, set check_embedding_ctx_length=False.",
+                param="input",
+            )
         if prefix:
             raise InvalidRequest(
                 "`input` as token ids cannot be a query: the instruction is text. Send the text, or put the "
                 "instruction's tokens into `input` and leave out `input_type` and `instruction`.",
                 param="input",
             )
-        return [_checked_ids(route, ids) for ids in given]
+        vocabulary = route.profile.vocab_size
+        if max(map(max, given)) >= vocabulary:
+            raise InvalidRequest(
+                f"`input` has a token id outside the vocabulary: ids go from 0 to {vocabulary - 1}.", param="input"
+            )
+        return [route.tokenizer.finish_bounded(np.array(ids, dtype=np.int32), truncate) for ids in given]
 
 
 def _check_inputs(given: list[str] | list[list[int]], limit: int) -> None:
@@ -109,23 +193,6 @@ def _check_inputs(given: list[str] | list[list[int]], limit: int) -> None:
         raise TooManyInputs(
             f"`input` has {len(given)} items; the limit is {limit}: send several requests.", param="input"
         )
-    for index, item in enumerate(given):
-        if not item:
-            raise InvalidRequest(
-                f"`input` is empty at index {index}: every text needs at least one token.", param="input"
-            )
-
-
-def _checked_ids(route: ModelRoute, ids: list[int]) -> TokenIds:
-    if max(ids) >= route.profile.vocab_size:
-        raise InvalidRequest(
-            f"`input` has a token id outside the vocabulary: ids go from 0 to {route.profile.vocab_size - 1}.",
-            param="input",
-        )
-    return route.tokenizer.finish(np.array(ids, dtype=np.int32))
-
-
-def _open(model: ModelSettings, limits: LimitSettings, handle: EmbedderHandle) -> ModelRoute:
-    profile = read_profile(model, locate(model.path, weights=False))
-    dispatcher = SliceDispatcher(slice_sender(handle), limits, model.replicas)
-    return ModelRoute(profile, TextTokenizer(profile), dispatcher, handle)
+    if not all(given):
+        index = next(index for index, item in enumerate(given) if not item)
+        raise InvalidRequest(f"`input` is empty at index {index}: every text needs at least one token.", param="input")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 APP_NAME = "embed"
 EMBEDDER_PREFIX = "Embedder-"
@@ -37,6 +38,12 @@ class EngineSettings(Settings):
         0.9, gt=0, le=0.98, description="Part of a GPU's memory its replicas may take together."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of one replica; default: its share of the cores.")
+    quantization: Literal["fp8"] | None = Field(
+        None, description="fp8 computes the weights' products in 8 bits: faster on GPUs that can, a little less exact."
+    )
+    stuck_after_s: float = Field(
+        120.0, gt=0, description="A replica whose engine finishes no text for so long is taken for stuck and replaced."
+    )
     compile: bool = Field(
         True, description="torch.compile: faster steps for a slower first start; later starts load the compiled code."
     )
@@ -45,10 +52,24 @@ class EngineSettings(Settings):
 class ModelSettings(Settings):
     path: str = Field(description="Checkpoint directory, or a model name on the Hugging Face hub.")
     name: str = Field("", description="Name in requests; default: the last part of the path, in lower case.")
+    aliases: tuple[str, ...] = Field((), description="Other names that requests may use for it.")
     replicas: int = Field(1, ge=1, description="Replicas, each with its own engine.")
-    gpus_per_replica: float = Field(0, ge=0, le=1, description="GPUs of one replica; a fraction shares a GPU.")
+    gpus_per_replica: float = Field(
+        0, ge=0, le=1, description="GPUs of one replica (of each tensor-parallel rank); a fraction shares a GPU."
+    )
+    tensor_parallel: int = Field(1, ge=1, le=64, description="GPUs one replica's model is split over.")
+    golden: str | None = Field(
+        None,
+        description="Reference vectors that a replica must reproduce before it is ready; `embedctl verify --save`.",
+    )
     default_instruction: str | None = Field(None, description="Instruction of queries that bring none.")
     engine: EngineSettings = EngineSettings()
+
+    @model_validator(mode="after")
+    def _split_needs_whole_gpus(self) -> Self:
+        if self.tensor_parallel > 1 and self.gpus_per_replica != 1:
+            raise ValueError("`tensor_parallel` above 1 needs `gpus_per_replica: 1`")
+        return self
 
     @property
     def served_name(self) -> str:
@@ -66,6 +87,7 @@ def embedder_deployment(served_name: str) -> str:
 
 class LimitSettings(Settings):
     max_inputs: int = Field(2048, ge=1, description="Inputs in one request (OpenAI's limit).")
+    max_request_tokens: int = Field(1_000_000, ge=1024, description="Tokens of one request, all inputs together.")
     max_body_mib: int = Field(32, ge=1, description="Size of one request body.")
     request_timeout_s: float = Field(60.0, gt=0, description="Longest time to answer one request.")
     slice_tokens: int = Field(8192, ge=64, description="Tokens of one slice, the unit between Router and Embedder.")
@@ -74,11 +96,48 @@ class LimitSettings(Settings):
     second_slice_tokens: int = Field(
         512, ge=1, description="A replica gets a slice beside the one it computes only if it has this many tokens."
     )
-    max_queued_tokens: int = Field(262_144, ge=1024, description="Tokens waiting in one replica before it says 429.")
+    max_queued_tokens: int = Field(
+        262_144, ge=1024, description="Tokens of one class that may wait for each replica; past it a request gets 429."
+    )
+    max_wait_s: float = Field(
+        20.0, gt=0, description="A request that would wait longer for its turn gets 429 at once, with the time to wait."
+    )
 
 
 class RouterSettings(Settings):
     replicas: int = Field(1, ge=1, description="Router processes: they parse, tokenise and encode.")
+    cache_mib: int = Field(128, ge=0, description="Vectors each Router keeps for texts it has seen; 0 keeps none.")
+    raw_token_ids: Literal["accept", "reject"] = Field(
+        "accept",
+        description="Whether `input` may be token ids. `reject` catches clients that send ids of another tokenizer.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Web origins whose pages may call the endpoint; none by default."
+    )
+
+
+class AuthSettings(Settings):
+    keys_file: str | None = Field(
+        None, description="File of API keys (digests only), made by `embedctl keys create`; without it no key is asked."
+    )
+
+
+class ObservabilitySettings(Settings):
+    access_log: bool = Field(False, description="One line of JSON a request, without its texts.")
+    otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector for traces; needs the extra `otel`.")
+
+
+class LiveSettings(Settings):
+    """What may change while the cluster runs. An answer is computed with exactly one version of it."""
+
+    presets: dict[str, str] = Field(
+        default_factory=dict, description='Named instructions: `model@name`, or `instruction: "@name"`.'
+    )
+
+    @property
+    def version(self) -> str:
+        """A short name of the content."""
+        return blake2b(self.model_dump_json().encode(), digest_size=4).hexdigest()
 
 
 class AppSettings(Settings):
@@ -87,3 +146,6 @@ class AppSettings(Settings):
     models: tuple[ModelSettings, ...]
     router: RouterSettings = RouterSettings()
     limits: LimitSettings = LimitSettings()
+    auth: AuthSettings = AuthSettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
+    live: LiveSettings = LiveSettings()

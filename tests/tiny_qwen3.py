@@ -6,7 +6,7 @@ Run `python -m tests.tiny_qwen3 DIRECTORY` to make one by hand; the benchmark us
 from __future__ import annotations
 
 import json
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 END_TOKEN = "<|endoftext|>"
@@ -19,14 +19,17 @@ CORPUS = (
 )
 
 
-def build(directory: Path) -> Path:
-    """Write the checkpoint into `directory` unless one is there already; returns the directory."""
+def build(directory: Path, *, hidden: int = HIDDEN, layers: int = LAYERS, intermediate: int | None = None) -> Path:
+    """Write the checkpoint into `directory` unless one is there already; returns the directory.
+
+    `hidden` is the width of the vectors; `intermediate`, the width inside a layer, is three times that by default.
+    """
     if (directory / "modules.json").exists():
         return directory
     directory.mkdir(parents=True, exist_ok=True)
     vocab_size = _write_tokenizer(directory)
-    _write_weights(directory, vocab_size)
-    _write_sentence_transformers(directory)
+    _write_weights(directory, vocab_size, hidden, layers, 3 * hidden if intermediate is None else intermediate)
+    _write_sentence_transformers(directory, hidden)
     return directory
 
 
@@ -61,16 +64,16 @@ def _write_tokenizer(directory: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def _write_weights(directory: Path, vocab_size: int) -> None:
+def _write_weights(directory: Path, vocab_size: int, hidden: int, layers: int, intermediate: int) -> None:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(7)
     config = Qwen3Config(
         vocab_size=vocab_size,
-        hidden_size=HIDDEN,
-        intermediate_size=3 * HIDDEN,
-        num_hidden_layers=LAYERS,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=64,
@@ -85,16 +88,18 @@ def _write_weights(directory: Path, vocab_size: int) -> None:
     model.save_pretrained(directory)  # type: ignore[operator]  # what torch's own type does not know
 
 
-def _write_sentence_transformers(directory: Path) -> None:
+def _write_sentence_transformers(directory: Path, hidden: int) -> None:
     kinds = ("Transformer", "Pooling", "Normalize")
     paths = ("", "1_Pooling", "2_Normalize")
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (kind, path) in enumerate(zip(kinds, paths, strict=True))
     ]
+    # every mode is named, as in the real file: sentence-transformers takes the mean as well unless it is told not to
+    others = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens")
+    modes = {f"pooling_mode_{mode}": False for mode in others} | {"pooling_mode_lasttoken": True}
     _write_json(
-        directory / "1_Pooling" / "config.json",
-        {"word_embedding_dimension": HIDDEN, "pooling_mode_lasttoken": True, "include_prompt": True},
+        directory / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden, **modes, "include_prompt": True}
     )
     query = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
     _write_json(
@@ -110,4 +115,9 @@ def _write_json(path: Path, value: object) -> None:
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1])))
+    parser = ArgumentParser(description="Build a tiny checkpoint.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--hidden", type=int, default=HIDDEN)
+    parser.add_argument("--layers", type=int, default=LAYERS)
+    parser.add_argument("--intermediate", type=int)
+    print(build(**vars(parser.parse_args())))

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from serve_app.core.types import Priority, TokenIds
 
+UNBOUNDED_TOKENS = 2**40  # the capacity of an engine that keeps nothing between steps
+
 
 class EmbeddingEngine(Protocol):
     """Continuous batching over token ids, driven one step at a time from one thread.
@@ -24,6 +26,14 @@ class EmbeddingEngine(Protocol):
     @property
     def step_tokens(self) -> int:
         """The most tokens one step computes."""
+
+    @property
+    def capacity_tokens(self) -> int:
+        """The most tokens whose keys and values fit in memory; UNBOUNDED_TOKENS for an encoder, which keeps none."""
+
+    @property
+    def peak_flops(self) -> float | None:
+        """Dense bfloat16 operations a second of all its GPUs together; None on a CPU or an unknown GPU."""
 
     def add(self, key: int, ids: TokenIds, priority: Priority) -> None: ...
 

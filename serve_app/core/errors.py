@@ -6,6 +6,8 @@
     │   │   ├── UnsupportedDimensions
     │   │   ├── InputTooLong
     │   │   └── TooManyInputs
+    │   ├── Unauthorized             401  no key, or not a valid one
+    │   ├── Forbidden                403  a valid key without the scope this needs
     │   ├── ModelNotFound            404
     │   ├── RouteNotFound            404
     │   ├── MethodNotAllowed         405
@@ -70,6 +72,14 @@ class InputTooLong(InvalidRequest):
 
 class TooManyInputs(InvalidRequest):
     code = "batch_too_large"
+
+
+class Unauthorized(RequestError):
+    status, type, code = 401, "invalid_request_error", "invalid_api_key"
+
+
+class Forbidden(RequestError):
+    status, type, code = 403, "invalid_request_error", "insufficient_scope"
 
 
 class ModelNotFound(RequestError):

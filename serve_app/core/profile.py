@@ -26,6 +26,8 @@ class ModelProfile:
     default_instruction: str | None
     dtype: str
     kv_bytes_per_token: int  # 0 for an encoder, which keeps no KV cache
+    flops_per_token: float  # of the layers' matrix products, without attention over the context
+    fingerprint: str  # weights-tokenizer-pooling-dtype; empty where the weights are not at hand
 
     @property
     def min_dimensions(self) -> int:

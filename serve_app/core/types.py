@@ -55,6 +55,19 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceAnswer:
+    """What a replica gives back for a slice.
+
+    `fingerprint` says which weights, tokenizer, pooling and dtype computed the vectors, so that a Router notices when
+    replicas change under it. `tokens_per_s` is what this replica computed lately, 0.0 until it knows.
+    """
+
+    vectors: Vectors  # (texts, native dimensions), unit norm
+    fingerprint: str
+    tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaCounters:
     """What one Embedder replica has done since it started, per class label ("interactive", "bulk")."""
 

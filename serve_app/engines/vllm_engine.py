@@ -1,63 +1,71 @@
-"""vLLM behind the engine port. The only file that imports vllm."""
+"""vLLM behind the engine port. The only file that imports vllm, and the only one that knows its internals."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_app.core.engine import UNBOUNDED_TOKENS
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile
 from serve_app.core.types import Priority, TokenIds
 from serve_app.settings import ModelSettings
 
+VLLM_SERIES = "0.32."  # below its public classes vLLM changes with every release: a new one needs this file read again
 GPU_STEP_TOKENS = 16_384  # fills an H200-class GPU with a 4B model
 CPU_STEP_TOKENS = 1_536  # activations of a step still fit the caches: docs/LOG.md, 2026-11-22
 CPU_BLOCK_TOKENS = 128  # vLLM's KV block on a CPU
 KV_SLACK_BYTES = 64 * 2**20
+PEAK_FLOPS = {  # dense bfloat16, from the data sheets
+    "A10": 125e12,
+    "L4": 121e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "B200": 2250e12,
+}
 
 
 class VllmEngine:
-    """One in-process vLLM engine. Construct it and call it from any threads, but never from two at once."""
+    """One in-process vLLM engine. Construct it and call it from any threads, but never from two at once.
+
+    It drives vLLM's EngineCore itself. LLMEngine around it would prepare every text for sampling, detokenising and
+    statistics that vectors do not need, and load a tokenizer: docs/LOG.md, 2026-11-22.
+    """
 
     def __init__(self, settings: ModelSettings, profile: ModelProfile) -> None:
+        """Raises SetupError without vLLM, with another series of it, or if it refuses the model or the settings."""
         _prepare_process(settings)
-        try:
-            from vllm.engine.arg_utils import EngineArgs
-            from vllm.pooling_params import PoolingParams
-            from vllm.v1.engine.llm_engine import LLMEngine
-        except ImportError as error:
-            raise SetupError(
-                "vLLM is not installed: install the extra `cpu` or `gpu`, for example pip install 'embed-cluster[cpu]'."
-            ) from error
-        engine = settings.engine
+        _check_version()
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.pooling_params import PoolingParams
+        from vllm.v1.engine.core import EngineCore
+        from vllm.v1.executor import Executor
+        from vllm.v1.request import Request
+
         on_gpu = settings.gpus_per_replica > 0
         if not on_gpu:
             _reuse_compiled_code()
-        step_tokens = engine.step_tokens or (GPU_STEP_TOKENS if on_gpu else CPU_STEP_TOKENS)
-        if profile.pooling != "last":  # such a text is computed whole, never in pieces
-            step_tokens = max(step_tokens, profile.max_tokens)
-        args = EngineArgs(
-            model=profile.path,
-            runner="pooling",
-            dtype=engine.dtype,
-            max_model_len=profile.max_tokens,
-            max_num_batched_tokens=step_tokens,
-            max_num_seqs=engine.step_texts,
-            scheduling_policy="priority",
-            enable_prefix_caching=False,  # documents share no prefix; hashing every block would cost and never pay
-            enforce_eager=not engine.compile,
-            gpu_memory_utilization=engine.gpu_memory_share * min(1.0, settings.gpus_per_replica or 1.0),
-            kv_cache_memory_bytes=None if on_gpu else _kv_cache_bytes(settings, profile, step_tokens),
-            disable_log_stats=True,
-        )
-        self._engine = LLMEngine.from_engine_args(args)
+        try:
+            config = EngineArgs(**engine_arguments(settings, profile, on_gpu)).create_engine_config()
+            self._core = EngineCore(config, Executor.get_class(config), log_stats=False)
+        except ValueError as error:
+            raise SetupError(f"vLLM cannot run {profile.name} as it is configured: {error}") from error
+        if "embed" not in self._core.get_supported_tasks():
+            raise SetupError(f"vLLM can compute no embeddings with {profile.name}: serve an embedding model.")
         self._params = PoolingParams(task="embed")
-        self._step_tokens = step_tokens
+        self._params.verify(config.model_config)
+        self._request = Request
+        self._step_tokens: int = config.scheduler_config.max_num_batched_tokens
         self._dimensions = profile.native_dimensions
+        self._capacity_tokens = _capacity_tokens(config, profile)
+        self._peak_flops = _gpu_peak_flops(settings.tensor_parallel) if on_gpu else None
 
     @property
     def dimensions(self) -> int:
@@ -67,22 +75,92 @@ class VllmEngine:
     def step_tokens(self) -> int:
         return self._step_tokens
 
+    @property
+    def capacity_tokens(self) -> int:
+        return self._capacity_tokens
+
+    @property
+    def peak_flops(self) -> float | None:
+        return self._peak_flops
+
     def add(self, key: int, ids: TokenIds, priority: Priority) -> None:
-        prompt = {"type": "token", "prompt_token_ids": ids.tolist()}
-        self._engine.add_request(str(key), prompt, self._params, priority=int(priority))
+        self._core.scheduler.add_request(
+            self._request(str(key), ids.tolist(), None, self._params, priority=int(priority))
+        )
 
     def step(self) -> Sequence[tuple[int, NDArray[np.float32]]]:
+        outputs, is_executed = self._core.step_fn()
+        self._core.post_step(is_executed)
+        if not outputs:
+            return []
         return [
-            (int(output.request_id), output.outputs.data.float().numpy())
-            for output in self._engine.step()
-            if output.finished
+            (int(output.request_id), output.pooling_output.float().numpy())
+            for output in outputs[0].outputs
+            if output.pooling_output is not None
         ]
 
     def drop(self, keys: Sequence[int]) -> None:
-        self._engine.abort_request([str(key) for key in keys])
+        self._core.abort_requests([str(key) for key in keys])
 
     def close(self) -> None:
-        self._engine.engine_core.shutdown()
+        self._core.shutdown()
+
+
+def engine_arguments(settings: ModelSettings, profile: ModelProfile, on_gpu: bool) -> dict[str, Any]:
+    """What vLLM is told, as arguments of its EngineArgs."""
+    engine = settings.engine
+    step_tokens = engine.step_tokens or (GPU_STEP_TOKENS if on_gpu else CPU_STEP_TOKENS)
+    if profile.pooling != "last":  # such a text is computed whole, never in pieces
+        step_tokens = max(step_tokens, profile.max_tokens)
+    arguments: dict[str, Any] = {
+        "model": profile.path,
+        "runner": "pooling",
+        "dtype": engine.dtype,
+        "quantization": engine.quantization,
+        "max_model_len": profile.max_tokens,
+        "max_num_batched_tokens": step_tokens,
+        "max_num_seqs": engine.step_texts,
+        "scheduling_policy": "priority",
+        "enable_prefix_caching": False,  # documents share no prefix; hashing every block would cost and never pay
+        "enforce_eager": not engine.compile,
+        "gpu_memory_utilization": engine.gpu_memory_share * min(1.0, settings.gpus_per_replica or 1.0),
+        "kv_cache_memory_bytes": None if on_gpu else _kv_cache_bytes(settings, profile, step_tokens),
+        "disable_log_stats": True,
+    }
+    if settings.tensor_parallel > 1:
+        # Ray starts a process a GPU inside the placement group of the replica.
+        arguments |= {"tensor_parallel_size": settings.tensor_parallel, "distributed_executor_backend": "ray"}
+    return arguments
+
+
+def peak_flops_of(gpu: str) -> float | None:
+    """Dense bfloat16 operations a second of a GPU by the name its driver gives; None if it is not in the table."""
+    return next((PEAK_FLOPS[word] for word in re.split(r"[^A-Za-z0-9]+", gpu) if word in PEAK_FLOPS), None)
+
+
+def _check_version() -> None:
+    try:
+        from vllm import __version__ as version
+    except ImportError as error:
+        raise SetupError(
+            "vLLM is not installed: install the extra `cpu` or `gpu`, for example pip install 'embed-cluster[cpu]'."
+        ) from error
+    if not version.startswith(VLLM_SERIES):
+        raise SetupError(f"vLLM {version} is installed and {VLLM_SERIES}x is needed: install the pinned requirements.")
+
+
+def _gpu_peak_flops(gpus: int) -> float | None:
+    from vllm.platforms import current_platform
+
+    peak = peak_flops_of(current_platform.get_device_name())
+    return peak * gpus if peak else None
+
+
+def _capacity_tokens(config: Any, profile: ModelProfile) -> int:
+    """Of a VllmConfig whose engine has sized its cache. vLLM keeps one block empty."""
+    if not profile.kv_bytes_per_token:
+        return UNBOUNDED_TOKENS
+    return int((config.cache_config.num_gpu_blocks - 1) * config.cache_config.block_size)
 
 
 def _prepare_process(settings: ModelSettings) -> None:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_app.core.engine import UNBOUNDED_TOKENS
 from serve_app.core.types import Priority, TokenIds
 
 Vector = NDArray[np.float32]  # (dimensions,)
@@ -47,10 +48,14 @@ class DeterministicEngine:
         vector_of: Callable[[TokenIds, int], Vector] = unit_vector,
         on_step: Callable[[], None] = do_nothing,
         on_add: Callable[[TokenIds], None] = do_nothing,
+        capacity_tokens: int = UNBOUNDED_TOKENS,
+        peak_flops: float | None = None,
     ) -> None:
         self._dimensions = dimensions
         self._step_tokens = step_tokens
         self._vector_of = vector_of
+        self._capacity_tokens = capacity_tokens
+        self._peak_flops = peak_flops
         self.on_step = on_step
         self.on_add = on_add
         self._running: list[_Text] = []
@@ -67,6 +72,14 @@ class DeterministicEngine:
     @property
     def step_tokens(self) -> int:
         return self._step_tokens
+
+    @property
+    def capacity_tokens(self) -> int:
+        return self._capacity_tokens
+
+    @property
+    def peak_flops(self) -> float | None:
+        return self._peak_flops
 
     def add(self, key: int, ids: TokenIds, priority: Priority) -> None:
         self.added.append(tuple(ids.tolist()))

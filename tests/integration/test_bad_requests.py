@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from serve_app.core.types import ReplicaCounters
-from tests.integration.conftest import RunningCluster
+from tests.clusters import RunningCluster
 
 BAD_REQUESTS: dict[str, tuple[dict[str, Any], int, str | None, str]] = {
     "unknown model": ({"model": "gpt-9"}, 404, "model", "model_not_found"),

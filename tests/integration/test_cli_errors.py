@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from tests.integration.conftest import embedctl, free_port
+from tests.clusters import embedctl, free_port
 
 
 def _sentence(*arguments: str) -> str:

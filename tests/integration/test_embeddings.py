@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
 import numpy as np
 import openai
 import pytest
-import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from tests.integration.conftest import RunningCluster
+from tests.clusters import RunningCluster
+from tests.reference import PARITY, SAME, Matrix, Reference, cosines
 
-Matrix = NDArray[np.float32]
 TEXTS = [
     "Annual leave may be carried over into the first quarter.",
     "年假未休完的部分可以结转到下一年度第一季度。",
     "x",
     "The supplier pays a penalty of half a percent for every started day of delay. " * 12,
 ]
-PARITY = 0.999
-SAME = 0.9999  # the same text in another batch: bfloat16 sums in another order
-
-
-def cosines(left: Matrix, right: Matrix) -> Matrix:
-    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    result: Matrix = (left * right).sum(axis=1) / norms
-    return result
 
 
 def vectors(response: openai.types.CreateEmbeddingResponse) -> Matrix:
     return np.array([item.embedding for item in response.data], dtype=np.float32)
 
 
-@pytest.fixture(scope="session")
-def reference(cluster: RunningCluster) -> Callable[[list[str], int], Matrix]:
-    """transformers in float32: last hidden state of the last token, cut, normalised."""
-    from transformers import AutoModel
-
-    model = AutoModel.from_pretrained(cluster.checkpoint, dtype=torch.float32).eval()
-    tokenizer = Tokenizer.from_file(str(cluster.checkpoint / "tokenizer.json"))
-
-    def embed(texts: list[str], dimensions: int) -> Matrix:
-        rows = []
-        for text in texts:
-            with torch.no_grad():
-                hidden = model(input_ids=torch.tensor([tokenizer.encode(text).ids])).last_hidden_state
-            rows.append(hidden[0, -1, :dimensions].numpy())
-        matrix = np.stack(rows)
-        result: Matrix = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
-        return result
-
-    return embed
-
-
 @pytest.mark.parametrize("encoding_format", ["float", "base64"])
 def test_vectors_match_transformers_in_float32(
-    encoding_format: str, cluster: RunningCluster, reference: Callable[[list[str], int], Matrix]
+    encoding_format: str, cluster: RunningCluster, reference: Reference
 ) -> None:
     with openai.OpenAI(base_url=f"{cluster.endpoint}/v1", api_key="EMPTY") as client:
         response = client.embeddings.create(
@@ -70,7 +37,7 @@ def test_vectors_match_transformers_in_float32(
         got = _decoded(response)
 
     assert got.shape == (len(TEXTS), 64)
-    assert cosines(got, reference(TEXTS, 64)).min() >= PARITY
+    assert cosines(got, reference.texts(TEXTS, 64)).min() >= PARITY
     assert np.linalg.norm(got, axis=1) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -86,12 +53,12 @@ def _decoded(response: openai.types.CreateEmbeddingResponse) -> Matrix:
 
 
 def test_the_unmodified_client_gets_native_vectors_in_input_order(
-    client: openai.OpenAI, cluster: RunningCluster, reference: Callable[[list[str], int], Matrix]
+    client: openai.OpenAI, cluster: RunningCluster, reference: Reference
 ) -> None:
     response = client.embeddings.create(model=cluster.model, input=TEXTS)
 
     assert [item.index for item in response.data] == [0, 1, 2, 3]
-    assert cosines(vectors(response), reference(TEXTS, 256)).min() >= PARITY
+    assert cosines(vectors(response), reference.texts(TEXTS, 256)).min() >= PARITY
 
 
 def test_usage_counts_the_tokens_of_all_inputs(client: openai.OpenAI, cluster: RunningCluster) -> None:
@@ -133,9 +100,12 @@ def test_a_request_larger_than_a_slice_comes_back_whole_and_in_order(
 ) -> None:
     texts = [f"Section {number}: deliveries within {number} days." for number in range(700)]
 
-    whole = vectors(client.embeddings.create(model=cluster.model, input=texts))
+    fresh = {"cache-control": "no-cache"}
+    whole = vectors(client.embeddings.create(model=cluster.model, input=texts, extra_headers=fresh))
     picked = [0, 255, 256, 511, 512, 699]
-    alone = vectors(client.embeddings.create(model=cluster.model, input=[texts[row] for row in picked]))
+    alone = vectors(
+        client.embeddings.create(model=cluster.model, input=[texts[row] for row in picked], extra_headers=fresh)
+    )
 
     assert cosines(whole[picked], alone).min() >= SAME
 

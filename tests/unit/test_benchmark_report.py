@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, rows
-from benchmarks.cases import CASES, choose
+from benchmarks import report, rows, tables
+from benchmarks.cases import CASES, PEERS, choose
 from benchmarks.load import Expected, LoadFailed, WrkReport, check_answers, parse_wrk
 from benchmarks.rows import Facts, Figures, Row
 from benchmarks.texts import batch, short
@@ -84,51 +84,73 @@ def test_a_verdict_knows_which_way_is_better(case: str, ratio: float, verdict: s
 
 def test_the_report_takes_the_newest_run() -> None:
     newer = replace(FACTS, run="2026-02-01T00:00:00+00:00")
-    chosen = report.latest_complete_run([*complete_run(newer), *complete_run()])
+    chosen = report.latest_pairs([*complete_run(newer), *complete_run()])
     assert {row.facts.run for row in chosen} == {newer.run}
 
 
-def test_a_run_of_too_few_pairs_or_cases_does_not_replace_a_complete_one() -> None:
+def test_a_case_of_too_few_pairs_keeps_its_older_rows_while_the_others_get_new_ones() -> None:
     newer = replace(FACTS, run="2026-02-01T00:00:00+00:00")
-    chosen = report.latest_complete_run([*complete_run(), *complete_run(newer)[1:]])
-    assert {row.facts.run for row in chosen} == {FACTS.run}
+    chosen = report.latest_pairs([*complete_run(), *complete_run(newer)[1:]])
+    assert {row.case for row in chosen if row.facts.run == FACTS.run} == {CASES[0].name}
+    assert {row.case for row in chosen if row.facts.run == newer.run} == {case.name for case in CASES[1:]}
 
 
-def test_without_a_complete_run_the_report_says_what_to_do() -> None:
-    with pytest.raises(SetupError, match=r"benchmarks\.serving"):
-        report.latest_complete_run(complete_run()[1:])
+def test_rows_of_two_runs_say_which_cases_are_whose() -> None:
+    newer = replace(FACTS, run="2026-02-01T00:00:00+00:00", commit="fedcba9876543210")
+    page = report.render([pair("short-1", 1.0), pair("bulk", 1.0, facts=newer)])
+    assert "- short-1: 2026-01-05, commit 0123456789ab" in page
+    assert "- bulk: 2026-02-01, commit fedcba987654" in page
+
+
+def test_a_case_without_enough_pairs_is_named_with_the_command_that_measures_it() -> None:
+    with pytest.raises(SetupError, match=r"benchmarks\.serving --cases short-1`"):
+        report.latest_pairs(complete_run()[1:])
+
+
+def test_cases_against_optional_peers_may_be_missing() -> None:
+    optional = {case.name for case in CASES if case.against in PEERS}
+    chosen = report.latest_pairs([row for row in complete_run() if row.case not in optional])
+    assert {row.case for row in chosen} == {case.name for case in CASES} - optional
 
 
 def test_the_page_keeps_its_text_and_gets_every_case_of_the_run(tmp_path: Path) -> None:
     page, results = tmp_path / "benchmarks.md", tmp_path / "rows.jsonl"
-    page.write_text(f"Before.\n{report.BEGIN}\nold table\n{report.END}\nAfter.\n", encoding="utf-8")
+    page.write_text(
+        "Before.\n<!-- serving: begin -->\nold table\n<!-- serving: end -->\nBetween.\n"
+        "<!-- scenarios: begin -->\n<!-- scenarios: end -->\nAfter.\n",
+        encoding="utf-8",
+    )
     for row in complete_run(replace(FACTS, is_dirty=True), ratio=1.23):
         rows.append(results, row)
-    report.write(page, results)
+    report.write(page, results, tmp_path / "none.jsonl")
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"Before.\n{report.BEGIN}\n")
-    assert text.endswith(f"\n{report.END}\nAfter.\n")
+    assert text.startswith("Before.\n<!-- serving: begin -->\n")
+    assert "<!-- serving: end -->\nBetween.\n<!-- scenarios: begin -->\n### " in text
+    assert text.endswith("\n<!-- scenarios: end -->\nAfter.\n")
     assert "old table" not in text
     assert "commit 0123456789ab with uncommitted changes, 2 × Example CPU; python 3.11.7, ray 2.60.0" in text
     assert "| one short text, 64 connections | requests/s | 1,200 | 600 | 1.23 | 1.23 – 1.23 | ≥ 1.7 |" in text
     assert [case.title in text for case in CASES] == [True] * len(CASES)
 
 
+BEGIN, END = "<!-- serving: begin -->", "<!-- serving: end -->"
+
+
 def test_writing_the_page_twice_changes_nothing() -> None:
-    page = f"{report.BEGIN}\n{report.END}"
-    once = report.replace_between_markers(page, report.render(complete_run()))
-    assert report.replace_between_markers(once, report.render(complete_run())) == once
+    once = tables.replace_between_markers(f"{BEGIN}\n{END}", "serving", report.render(complete_run()))
+    assert tables.replace_between_markers(once, "serving", report.render(complete_run())) == once
 
 
-@pytest.mark.parametrize("page", ["", report.BEGIN, f"{report.END}{report.BEGIN}", f"{report.BEGIN}{report.END}" * 2])
+@pytest.mark.parametrize("page", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{END}" * 2])
 def test_a_page_without_one_pair_of_markers_is_refused(page: str) -> None:
     with pytest.raises(SetupError, match="serving: begin"):
-        report.replace_between_markers(page, "table")
+        tables.replace_between_markers(page, "serving", "table")
 
 
-def test_the_page_in_the_repository_has_its_markers() -> None:
+@pytest.mark.parametrize("name", ["serving", "scenarios"])
+def test_the_page_in_the_repository_has_its_markers(name: str) -> None:
     page = report.PAGE.read_text(encoding="utf-8")
-    assert "new table" in report.replace_between_markers(page, "new table")
+    assert "new table" in tables.replace_between_markers(page, name, "new table")
 
 
 def test_the_report_line_of_wrk_is_found_after_its_own_text() -> None:
@@ -173,3 +195,9 @@ def test_an_unknown_case_is_named_with_the_known_ones() -> None:
 
 def test_chosen_cases_keep_their_usual_order() -> None:
     assert [case.name for case in choose(["bulk", "short-1"])] == ["short-1", "bulk"]
+
+
+def test_cases_against_optional_peers_are_measured_only_when_asked_for() -> None:
+    assert {case.against for case in choose([])} == {"server", "engine"}
+    assert set(choose([], with_peers=True)) == set(CASES)
+    assert [case.name for case in choose(["short-1-llm"])] == ["short-1-llm"]

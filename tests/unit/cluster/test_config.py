@@ -107,9 +107,10 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(path: Path, content:
 @pytest.mark.parametrize(
     ("content", "key", "known"),
     [
-        ({"zzz": 1}, "zzz", "models, http, router, limits, ingest, sink"),
+        ({"zzz": 1}, "zzz", "models, http, router, limits, auth, observability, presets, ingest, sink"),
         ({"http": {"zzz": 1}}, "http.zzz", "host, port"),
-        ({"router": {"zzz": 1}}, "router.zzz", "replicas"),
+        ({"router": {"zzz": 1}}, "router.zzz", "replicas, cache_mib, raw_token_ids, cors_origins"),
+        ({"auth": {"zzz": 1}}, "auth.zzz", "keys_file"),
     ],
 )
 def test_an_unknown_key_that_is_near_to_nothing_is_named_with_all_known_ones(
@@ -130,6 +131,7 @@ def test_an_unknown_key_that_is_near_to_nothing_is_named_with_all_known_ones(
         ({"models": [{"path": "a/b", "engine": {"dtype": "float16"}}]}, "models.0.engine.dtype"),
         ({"models": [{"path": "a/b", "engine": {"gpu_memory_share": 1.5}}]}, "models.0.engine.gpu_memory_share"),
         ({"http": None}, "http"),
+        ({"http": {"host": ""}}, "http.host"),
         ({"http": {"port": 0}}, "http.port"),
         ({"http": {"port": 65_536}}, "http.port"),
         ({"http": {"port": "many"}}, "http.port"),
@@ -142,18 +144,6 @@ def test_a_wrong_value_is_refused_with_its_key_and_the_rule(path: Path, content:
     message = refusal(path, content)
     assert message.startswith(f"`{key}`: ")
     assert len(message) > len(f"`{key}`: .")
-
-
-@pytest.mark.parametrize(
-    "models",
-    [
-        [{"path": "a/b", "name": "x"}, {"path": "c/d", "name": "x"}],
-        [{"path": "Qwen/Qwen3"}, {"path": "/copies/qwen3/"}],
-        [{"path": "a/b"}, {"path": "c/d"}, {"path": "e/f", "name": "b"}],
-    ],
-)
-def test_two_models_of_the_same_name_are_refused(path: Path, models: list[dict[str, str]]) -> None:
-    assert refusal(path, {"models": models}) == "two models have the same name; give each its own `name`."
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "7\n", "false\n", "[]\n"])
@@ -200,6 +190,59 @@ def test_another_model_replaces_all_and_keeps_the_engine_settings(path: Path) ->
     assert (other.models[0].replicas, other.models[0].engine.threads) == (2, 3)
     assert (other.models[0].gpus_per_replica, other.http) == (0.0, config.http)
     assert [model.path for model in config.models] == ["a/b", "c/d"]
+
+
+@pytest.mark.parametrize("text", ["sink: 2026-13-45", "models: 2026-99-99 25:61:61"])
+def test_an_impossible_date_is_refused_in_one_line(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SetupError, match="is not valid YAML: "):
+        load_config(path)
+
+
+def test_another_model_leaves_behind_what_belongs_to_the_weights_of_the_first(path: Path) -> None:
+    first = {
+        "path": "a/b",
+        "golden": "g.json",
+        "default_instruction": "Find it",
+        "aliases": ["default"],
+        "gpus_per_replica": 1,
+        "tensor_parallel": 2,
+    }
+    other = load(path, {"models": [first]}).with_model("c/d").models[0]
+    assert (other.golden, other.default_instruction) == (None, None)
+    assert (other.gpus_per_replica, other.tensor_parallel, other.aliases) == (0.0, 1, ("default",))
+
+
+def test_another_model_must_keep_the_rules_too(tmp_path: Path) -> None:
+    model = tmp_path / "qwen@3"
+    model.mkdir()
+    with pytest.raises(SetupError, match=r"^--model .*`models\.0\.name`"):
+        ClusterConfig().with_model(str(model))
+
+
+def test_files_are_found_beside_the_configuration(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    models = [{"path": "models/tiny", "golden": "golden/tiny.json"}, {"path": "models/absent"}]
+    config = load(path, {"models": models, "auth": {"keys_file": "keys.yaml"}})
+    assert config.app.auth.keys_file == str(tmp_path / "keys.yaml")
+    assert config.models[0].path == str(tmp_path / "models" / "tiny")
+    assert config.models[0].golden == str(tmp_path / "golden" / "tiny.json")
+    assert config.models[1].path == "models/absent"  # perhaps on the hub
+
+
+def test_absolute_paths_and_those_of_the_home_directory_stay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert load(path, {"auth": {"keys_file": "/etc/keys.yaml"}}).auth.keys_file == "/etc/keys.yaml"
+    assert load(path, {"auth": {"keys_file": "~/keys.yaml"}}).auth.keys_file == "/home/somebody/keys.yaml"
+
+
+def test_a_rule_between_two_keys_is_said_without_pydantics_words(path: Path) -> None:
+    models = [{"path": "a/b", "tensor_parallel": 2}]
+    assert refusal(path, {"models": models}) == "`models.0`: `tensor_parallel` above 1 needs `gpus_per_replica: 1`."
+
+
+def test_the_application_gets_presets_as_its_live_part(path: Path) -> None:
+    assert load(path, {"presets": {"legal": "Find the clause"}}).app.live.presets == {"legal": "Find the clause"}
 
 
 @pytest.mark.usefixtures("one_gpu")

@@ -13,6 +13,7 @@ from ingest import search as searching
 from ingest.sinks.base import CollectionSpec, Query, VectorSink
 from serve_app.core.errors import SetupError
 
+HERE = searching.Endpoint("http://here")
 QUERY = Query(np.ones(4, dtype=np.float32))
 ANSWER = {"data": [{"embedding": [1, 0.5]}], "model": "qwen"}
 
@@ -37,7 +38,24 @@ def store(monkeypatch: pytest.MonkeyPatch, known: CollectionSpec | None) -> Vect
 
 def test_a_query_comes_with_the_model_that_embedded_it(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, httpx.Response(200, json={"data": [{"id": "qwen"}]}), httpx.Response(200, json=ANSWER))
-    assert searching.embed_query("http://here", "", "text", None, None) == ([1.0, 0.5], "qwen")
+    assert searching.embed_query(HERE, "", "text", None, None) == ([1.0, 0.5], "qwen")
+
+
+def test_a_query_under_an_alias_belongs_to_the_served_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, httpx.Response(200, json={"id": "qwen"}), httpx.Response(200, json=ANSWER))
+    assert searching.embed_query(HERE, "alias@preset", "text", None, None) == ([1.0, 0.5], "qwen")
+
+
+def test_the_api_key_goes_with_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+
+    def record(*_: object, headers: dict[str, str], **__: object) -> httpx.Response:
+        sent.append(headers["authorization"])
+        return httpx.Response(200, json={"id": "qwen", **ANSWER})
+
+    monkeypatch.setattr(httpx, "request", record)
+    searching.embed_query(searching.Endpoint("http://here", "ek_1"), "qwen", "text", None, None)
+    assert sent == ["Bearer ek_1"] * 2
 
 
 @pytest.mark.parametrize(
@@ -48,20 +66,19 @@ def test_a_query_comes_with_the_model_that_embedded_it(monkeypatch: pytest.Monke
         httpx.Response(200, json={"data": []}),
         httpx.Response(200, json={"data": [{"embedding": None}], "model": "m"}),
         httpx.Response(200, json={"data": [{"embedding": ["x"]}], "model": "m"}),
-        httpx.Response(200, json={"data": [{"embedding": [1.0]}]}),
     ],
-    ids=["page", "list", "empty", "null", "words", "no-model"],
+    ids=["page", "list", "empty", "null", "words"],
 )
 def test_an_answer_of_another_program_is_told(monkeypatch: pytest.MonkeyPatch, answer: httpx.Response) -> None:
-    answering(monkeypatch, answer)
+    answering(monkeypatch, httpx.Response(200, json={"id": "m"}), answer)
     with pytest.raises(SetupError, match="http://here is no embedding endpoint"):
-        searching.embed_query("http://here", "m", "text", None, None)
+        searching.embed_query(HERE, "m", "text", None, None)
 
 
 @pytest.mark.parametrize("endpoint", ["http://[::1", "http://here:port", "here:8000"])
 def test_an_endpoint_that_is_no_url_is_told(endpoint: str) -> None:
     with pytest.raises(SetupError, match="endpoint"):
-        searching.embed_query(endpoint, "m", "text", None, None)
+        searching.embed_query(searching.Endpoint(endpoint), "m", "text", None, None)
 
 
 @pytest.mark.parametrize("known", [CollectionSpec("kb", 4, "m"), None], ids=["same", "unknown"])

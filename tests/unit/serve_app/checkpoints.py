@@ -17,6 +17,7 @@ QWEN3_CONFIG: dict[str, Any] = {
     "num_attention_heads": 16,
     "num_key_value_heads": 8,
     "head_dim": 128,
+    "intermediate_size": 3072,
 }
 BERT_CONFIG: dict[str, Any] = {
     "model_type": "bert",

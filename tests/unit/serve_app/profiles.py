@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from serve_app.checkpoint import QWEN3_INSTRUCTION, QWEN3_TEMPLATE
 from serve_app.core.profile import ModelProfile
+from serve_app.model.checkpoint import QWEN3_INSTRUCTION, QWEN3_TEMPLATE
 
 QWEN3 = ModelProfile(
     name="qwen3-embedding-0.6b",
@@ -21,6 +21,8 @@ QWEN3 = ModelProfile(
     default_instruction=QWEN3_INSTRUCTION,
     dtype="bfloat16",
     kv_bytes_per_token=114_688,
+    flops_per_token=880_803_840.0,
+    fingerprint="3f2a91c07b44d1e8-77b0c1d2-last-bfloat16",
 )
 MINILM = replace(
     QWEN3,

@@ -8,9 +8,9 @@ import pytest
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from tokenizers import Tokenizer, processors
 
-from serve_app.checkpoint import QWEN3_INSTRUCTION, QWEN3_TEMPLATE, locate, read_profile
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile, Pooling
+from serve_app.model.checkpoint import QWEN3_INSTRUCTION, QWEN3_TEMPLATE, locate, read_profile
 from serve_app.settings import EngineSettings, ModelSettings
 from tests.tiny_qwen3 import END_TOKEN
 from tests.unit.serve_app.checkpoints import (
@@ -61,6 +61,8 @@ def test_the_profile_of_a_qwen3_embedding_checkpoint(qwen3: Path) -> None:
         default_instruction=QWEN3_INSTRUCTION,
         dtype="bfloat16",
         kv_bytes_per_token=114_688,  # the model card's arithmetic for 0.6B
+        flops_per_token=2 * 440_401_920.0,  # 440.4 million parameters in the layers of 0.6B
+        fingerprint="",
     )
 
 
@@ -79,6 +81,8 @@ def test_the_profile_of_a_bert_checkpoint_with_mean_pooling(bert: Path) -> None:
         default_instruction=None,
         dtype="bfloat16",
         kv_bytes_per_token=0,
+        flops_per_token=2 * 12 * 384 * 384.0,
+        fingerprint="",
     )
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from serve_app.core.errors import InvalidRequest
-from serve_app.core.types import InputType
-from serve_app.schemas import EmbeddingRequest, parse_request
+from serve_app.http.schemas import EmbeddingRequest, TokenizeRequest, parse_request
 
 SECRET = "sesame"  # stands for the caller's text: no message may repeat it
 LEAST = {"input": "hello", "model": "m"}
@@ -22,20 +21,27 @@ def body(**fields: object) -> bytes:
     return json.dumps(LEAST | fields).encode()
 
 
+def parse(raw: bytes) -> EmbeddingRequest:
+    return parse_request(raw, EmbeddingRequest)
+
+
 def refusal(raw: bytes) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
-        parse_request(raw)
+        parse(raw)
     assert SECRET not in caught.value.message
     assert len(caught.value.message) < 300
     return caught.value
 
 
 def test_the_least_request_has_openai_defaults() -> None:
-    assert parse_request(body()) == EmbeddingRequest(
+    assert parse(body()) == EmbeddingRequest(
         input="hello",
         model="m",
         encoding_format="float",
+        embed_dtype="float32",
         dimensions=None,
+        truncate=None,
+        priority="interactive",
         input_type=None,
         instruction=None,
         user=None,
@@ -47,18 +53,21 @@ def test_every_field_is_understood() -> None:
         "input": ["a", "b"],
         "model": "qwen3",
         "encoding_format": "base64",
+        "embed_dtype": "float16",
         "dimensions": 256,
+        "truncate": "start",
+        "priority": "bulk",
         "input_type": "query",
         "instruction": "查找相关条款",
         "user": "u-1",
     }
-    assert parse_request(json.dumps(fields).encode()).model_dump() == fields
+    assert parse(json.dumps(fields).encode()).model_dump() == fields
 
 
 @pytest.mark.parametrize("given_input", ["text", "", "年假", ["a", "年假"], [], [0, 7, 2**31 - 1], [[1], [2, 3]], [[]]])
 def test_every_form_of_input_keeps_its_value(given_input: object) -> None:
     # Whether it may be empty is the Router's business: it names the index.
-    assert parse_request(body(input=given_input)).input == given_input
+    assert parse(body(input=given_input)).input == given_input
 
 
 TextOrIds = st.one_of(
@@ -72,25 +81,7 @@ TextOrIds = st.one_of(
 @given(TextOrIds, st.booleans())
 def test_any_text_survives_json_escaped_or_not(given_input: object, is_ascii: bool) -> None:
     raw = json.dumps(LEAST | {"input": given_input}, ensure_ascii=is_ascii).encode()
-    assert parse_request(raw).input == given_input
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, "document"),
-        ({"input_type": "document"}, "document"),
-        ({"input_type": "query"}, "query"),
-        ({"instruction": "Find"}, "query"),
-        ({"instruction": ""}, "query"),
-        ({"instruction": "Find", "input_type": "document"}, "document"),
-        ({"instruction": None, "input_type": None}, "document"),
-    ],
-)
-def test_an_instruction_implies_a_query_unless_the_input_type_is_given(
-    fields: dict[str, str | None], expected: InputType
-) -> None:
-    assert parse_request(body(**fields)).effective_input_type == expected
+    assert parse(raw).input == given_input
 
 
 WRONG_VALUES: dict[str, list[object]] = {
@@ -117,6 +108,9 @@ WRONG_VALUES: dict[str, list[object]] = {
     ],
     "model": [None, 7, True, [SECRET], {"name": SECRET}],
     "encoding_format": [None, 1, SECRET, "FLOAT", "", ["float"]],
+    "embed_dtype": [None, SECRET, "bfloat16", 16],
+    "truncate": [SECRET, "START", True, ["end"]],
+    "priority": [None, SECRET, "high", 0],
     "dimensions": [SECRET, "256", 256.0, 25.6, True, [256], {}],
     "input_type": [SECRET, "passage", "Query", "", 1, ["query"]],
     "instruction": [7, False, [SECRET], {"text": SECRET}],
@@ -126,6 +120,9 @@ MUST_BE = {
     "input": TEXTS_OR_IDS,
     "model": "a string",
     "encoding_format": "`float` or `base64`",
+    "embed_dtype": "`float32` or `float16`",
+    "truncate": "`start` or `end`",
+    "priority": "`interactive` or `bulk`",
     "dimensions": "a whole number",
     "input_type": "`document` or `query`",
     "instruction": "a string",
@@ -218,11 +215,11 @@ def test_numbers_that_are_not_whole_are_refused(field: bytes, number: bytes) -> 
 
 
 def test_a_huge_whole_number_is_left_for_the_model_to_judge() -> None:
-    assert parse_request(b'{"model": "m", "input": "a", "dimensions": %d}' % 10**30).dimensions == 10**30
+    assert parse(b'{"model": "m", "input": "a", "dimensions": %d}' % 10**30).dimensions == 10**30
 
 
 def test_of_two_equal_keys_the_last_one_counts() -> None:
-    assert parse_request(b'{"model": "m", "input": "first", "input": "last"}').input == "last"
+    assert parse(b'{"model": "m", "input": "first", "input": "last"}').input == "last"
     assert refusal(b'{"model": "m", "input": "sesame", "input": 7}').param == "input"
 
 
@@ -236,4 +233,13 @@ def test_a_list_of_many_wrong_items_is_refused_at_the_first(item: object) -> Non
 
 def test_a_request_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        parse_request(body()).model = "other"  # type: ignore[misc]
+        parse(body()).model = "other"  # type: ignore[misc]
+
+
+def test_a_tokenize_request_takes_text_and_no_field_of_vectors() -> None:
+    wanted = parse_request(body(input=["a", "b"], input_type="query"), TokenizeRequest)
+    assert (wanted.texts, wanted.input_type) == (["a", "b"], "query")
+    with pytest.raises(InvalidRequest) as caught:
+        parse_request(body(dimensions=64), TokenizeRequest)
+    assert caught.value.param == "dimensions"
+    assert "encoding_format" not in caught.value.message

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from serve_app.core.errors import SetupError
+from serve_app.core.errors import InputTooLong, SetupError
 from serve_app.core.profile import ModelProfile
-from serve_app.tokenizer import TextTokenizer
+from serve_app.model.tokenizer import TextTokenizer, Truncate
 from tests.tiny_qwen3 import END_TOKEN, _write_tokenizer
 from tests.unit.serve_app.profiles import QWEN3
 
@@ -115,3 +115,77 @@ def test_texts_are_never_cut(profile: ModelProfile, tmp_path: Path) -> None:
 def test_a_checkpoint_without_a_fast_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"qwen3-embedding-0.6b has no tokenizer.json"):
         TextTokenizer(replace(QWEN3, path=str(tmp_path)))
+
+
+LIMIT = 12
+
+
+@pytest.fixture(scope="module")
+def short(profile: ModelProfile) -> TextTokenizer:
+    """A model that takes 12 tokens."""
+    return TextTokenizer(replace(profile, max_tokens=LIMIT))
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=400),
+    side=st.sampled_from(["start", "end"]),
+)
+def test_a_cut_text_fits_keeps_its_side_and_the_end_token(
+    short: TextTokenizer, end: int, text: str, side: Truncate
+) -> None:
+    whole, cut = short.encode([text])[0], short.encode_bounded([text], truncate=side)[0]
+    kept = min(len(whole), LIMIT) - 1
+    assert len(cut) == kept + 1
+    assert cut[-1] == end
+    expected = whole[-1 - kept : -1] if side == "start" else whole[:kept]
+    np.testing.assert_array_equal(cut[:-1], expected)
+
+
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_the_instruction_before_a_cut_text_stays_whole(short: TextTokenizer, end: int, side: Truncate) -> None:
+    prefix = "Query:"
+    cut = short.encode_bounded(["年假 and much more text than fits into so few tokens"], prefix, side)[0]
+    np.testing.assert_array_equal(cut[:5], short.encode(["x"], prefix)[0][:5])
+    assert (len(cut), cut[-1]) == (LIMIT, end)
+
+
+def test_an_instruction_that_leaves_no_room_is_named(short: TextTokenizer) -> None:
+    with pytest.raises(InputTooLong) as caught:
+        short.encode_bounded(["text"], "Instruct: " + "find it " * 20, "end")
+    assert caught.value.param == "instruction"
+
+
+def test_a_text_that_is_too_long_is_refused_with_both_numbers(short: TextTokenizer) -> None:
+    tokens = len(short.encode(["one two three four five six seven"])[0])
+    with pytest.raises(InputTooLong, match=rf"has {tokens} tokens; .* at most {LIMIT}:") as caught:
+        short.encode_bounded(["fits", "one two three four five six seven"])
+    assert (caught.value.param, caught.value.code) == ("input", "context_length_exceeded")
+
+
+def test_of_a_text_far_beyond_the_limit_only_a_part_is_tokenised(short: TextTokenizer) -> None:
+    with pytest.raises(InputTooLong, match=r"has at least \d{2,3} tokens;"):
+        short.encode_bounded(["x" * 30_000_000])  # tokenised whole, this would take more than a minute
+
+
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_a_far_too_long_text_is_cut_at_the_same_place_as_if_all_of_it_were_tokenised(
+    short: TextTokenizer, side: Truncate
+) -> None:
+    text = " ".join(f"clause {number}" for number in range(1000))
+    ids = short.encode([text])[0]
+    expected = ids[-LIMIT:] if side == "start" else np.append(ids[: LIMIT - 1], ids[-1])
+    np.testing.assert_array_equal(short.encode_bounded([text], truncate=side)[0], expected)
+
+
+@given(given_ids=st.lists(st.integers(1, 200), min_size=1, max_size=40), side=st.sampled_from(["start", "end"]))
+def test_given_ids_are_cut_like_texts(short: TextTokenizer, end: int, given_ids: list[int], side: Truncate) -> None:
+    ids = np.array(given_ids, dtype=np.int32)
+    cut = short.finish_bounded(ids, side)
+    body = ids[:-1] if ids[-1] == end else ids
+    kept = min(len(body), LIMIT - 1)
+    np.testing.assert_array_equal(cut, np.append(body[len(body) - kept :] if side == "start" else body[:kept], end))
+
+
+def test_given_ids_over_the_limit_are_refused_with_both_numbers(short: TextTokenizer) -> None:
+    with pytest.raises(InputTooLong, match=f"has 21 tokens; .* at most {LIMIT}:"):
+        short.finish_bounded(np.arange(1, 21, dtype=np.int32))

@@ -8,15 +8,31 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
+import pytest
+
+from serve_app.core import worker as worker_module
 from serve_app.core.errors import RequestError
 from serve_app.core.inbox import Feed, Job
 from serve_app.core.types import Slice, Vectors
-from serve_app.core.worker import EngineWorker, Outcome
+from serve_app.core.worker import EngineWorker, Outcome, StepReport, WorkerLimits
 from tests.engines.deterministic import DeterministicEngine
 
 PATIENCE_S = 10.0  # far more than anything here takes: a wait that ends by it is a failed test
 PLENTY = 10**6
+STUCK_AFTER_S = 120.0
+
+
+class Clock:
+    """The worker's clock, standing still until it is advanced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(worker_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class Answers:
@@ -78,6 +94,7 @@ class Running:
     engine: DeterministicEngine
     worker: EngineWorker
     answers: Answers
+    reports: list[StepReport]
 
     def embed(self, slice_: Slice) -> Vectors:
         return self.answers.vectors_of(self.worker.submit(slice_))
@@ -89,10 +106,11 @@ def running(
 ) -> Iterator[Running]:
     answers = Answers()
     feed = feed or Feed(engine.step_tokens, bulk_quantum=max(1, engine.step_tokens // 4))
-    worker = EngineWorker(engine, feed, max_queued_tokens, answers.deliver)
+    reports: list[StepReport] = []
+    worker = EngineWorker(engine, feed, WorkerLimits(max_queued_tokens, STUCK_AFTER_S), answers.deliver, reports.append)
     worker.start()
     try:
-        yield Running(engine, worker, answers)
+        yield Running(engine, worker, answers, reports)
     finally:
         worker.stop()
 

@@ -25,6 +25,8 @@ EXPECTED = {  # class name → status, type, code
     "UnsupportedDimensions": (400, "invalid_request_error", "dimensions_unsupported"),
     "InputTooLong": (400, "invalid_request_error", "context_length_exceeded"),
     "TooManyInputs": (400, "invalid_request_error", "batch_too_large"),
+    "Unauthorized": (401, "invalid_request_error", "invalid_api_key"),
+    "Forbidden": (403, "invalid_request_error", "insufficient_scope"),
     "ModelNotFound": (404, "invalid_request_error", "model_not_found"),
     "RouteNotFound": (404, "invalid_request_error", "unknown_url"),
     "MethodNotAllowed": (405, "invalid_request_error", "method_not_allowed"),

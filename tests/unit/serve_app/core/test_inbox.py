@@ -49,7 +49,7 @@ def test_texts_leave_until_the_room_is_used_up_and_the_rest_waits() -> None:
     inbox = Inbox()
     put(inbox, bulk(10, [4, 4, 4]), bulk(20, [4]))
     assert names(take(inbox, Priority.BULK, room_tokens=8)) == [10, 11]
-    assert inbox.waiting_tokens() == 8
+    assert inbox.waiting_tokens(Priority.BULK) == 8
     assert names(take(inbox, Priority.BULK, room_tokens=8)) == [12, 20]
 
 
@@ -85,18 +85,44 @@ def test_a_job_that_is_late_half_way_is_handed_back_with_its_rest() -> None:
 def test_an_abandoned_job_leaves_nothing_and_counts_for_nothing() -> None:
     inbox = Inbox()
     abandoned, _ = put(inbox, bulk(10, [50], timeout_s=-1.0), bulk(20, [3]))
-    abandoned.is_abandoned = True
-    assert inbox.waiting_tokens() == 3
+    inbox.abandon(abandoned)
+    inbox.abandon(abandoned)
+    assert inbox.waiting_tokens(Priority.BULK) == 3
     assert names(take(inbox, Priority.BULK)) == [20]
     assert inbox.is_empty()
 
 
-def test_waiting_tokens_count_both_classes_and_only_what_has_not_left() -> None:
+def test_waiting_tokens_count_one_class_and_only_what_has_not_left() -> None:
     inbox = Inbox()
     put(inbox, bulk(10, [5, 6]), interactive(20, [7]))
-    assert inbox.waiting_tokens() == 18
+    assert [inbox.waiting_tokens(priority) for priority in Priority] == [7, 11]
     take(inbox, Priority.BULK, room_tokens=1)
-    assert inbox.waiting_tokens() == 13
+    assert [inbox.waiting_tokens(priority) for priority in Priority] == [7, 6]
+
+
+def test_a_late_job_counts_for_nothing_even_if_it_is_abandoned_afterwards() -> None:
+    inbox = Inbox()
+    (late_job,) = put(inbox, bulk(10, [5, 6], timeout_s=5.0))
+    assert inbox.take(Priority.BULK, PLENTY, now=NOW + 6.0) == ([], [late_job])
+    inbox.abandon(late_job)
+    assert inbox.waiting_tokens(Priority.BULK) == 0
+
+
+def test_no_more_leaves_than_the_engine_has_memory_for() -> None:
+    inbox = Inbox()
+    put(inbox, bulk(10, [4, 4, 4]))
+    taken, _ = inbox.take(Priority.BULK, PLENTY, NOW, held_tokens=3, capacity_tokens=11)
+    assert names(taken) == [10, 11]
+    taken, _ = inbox.take(Priority.BULK, PLENTY, NOW, held_tokens=11, capacity_tokens=11)
+    assert taken == []
+    assert inbox.waiting_tokens(Priority.BULK) == 4
+
+
+def test_an_engine_that_holds_nothing_gets_one_text_even_if_it_is_too_long() -> None:
+    inbox = Inbox()
+    put(inbox, bulk(10, [40, 1]))
+    taken, _ = inbox.take(Priority.BULK, PLENTY, NOW, held_tokens=0, capacity_tokens=11)
+    assert names(taken) == [10]
 
 
 def test_draining_gives_back_every_job_and_empties_the_inbox() -> None:
@@ -104,7 +130,7 @@ def test_draining_gives_back_every_job_and_empties_the_inbox() -> None:
     jobs = put(inbox, bulk(10, [5, 6]), interactive(20, [7]))
     assert set(inbox.drain()) == set(jobs)
     assert inbox.is_empty()
-    assert inbox.waiting_tokens() == 0
+    assert [inbox.waiting_tokens(priority) for priority in Priority] == [0, 0]
 
 
 Lengths = st.lists(st.integers(1, 20), min_size=1, max_size=5)
@@ -131,6 +157,22 @@ def test_no_text_is_lost_duplicated_or_overtaken_in_its_class(
     for priority in Priority:
         expected = [(job, row) for job in jobs if job.slice.priority is priority for row in range(job.slice.texts)]
         assert [(job, row) for job, row in left if job.slice.priority is priority] == expected
+
+
+@given(st.lists(Put, max_size=8), st.lists(Take, max_size=12), st.sets(st.integers(0, 7)))
+def test_waiting_tokens_are_those_of_the_jobs_in_the_queue(
+    puts: list[tuple[MakeSlice, list[int]]], takes: list[tuple[Priority, int]], given_up: set[int]
+) -> None:
+    inbox = Inbox()
+    jobs = put(inbox, *[make(100 * index, lengths) for index, (make, lengths) in enumerate(puts)])
+    for turn, (priority, room) in enumerate(takes):
+        for job in jobs[turn : turn + 1] if turn in given_up else []:
+            inbox.abandon(job)
+        take(inbox, priority, room)
+        waiting = [job for job in jobs if not job.is_abandoned]
+        for other in Priority:
+            expected = sum(job.waiting_tokens for job in waiting if job.slice.priority is other)
+            assert inbox.waiting_tokens(other) == expected
 
 
 @given(st.lists(Put, max_size=8), st.lists(Take, max_size=12))

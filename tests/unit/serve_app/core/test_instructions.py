@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.core.errors import InvalidRequest
-from serve_app.core.instructions import prefix
+from serve_app.core.errors import InvalidRequest, ModelNotFound
+from serve_app.core.instructions import prefix, resolve
 from serve_app.core.profile import ModelProfile
 from serve_app.core.types import InputType
 from tests.unit.serve_app.profiles import E5, MINILM, QWEN3
@@ -72,3 +72,53 @@ def test_an_instruction_that_would_swell_every_input_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="2000") as caught:
         prefix(QWEN3, "query", "x" * 2001)
     assert caught.value.param == "instruction"
+
+
+PRESETS = {"contracts": "Find the clause", "tickets": "Find the ticket"}
+
+
+@pytest.mark.parametrize(
+    ("input_type", "instruction", "expected"),
+    [
+        (None, None, ("document", None)),
+        ("document", None, ("document", None)),
+        ("query", None, ("query", None)),
+        (None, "Find", ("query", "Find")),
+        (None, "", ("query", "")),
+        ("document", "Find", ("document", "Find")),
+    ],
+)
+def test_an_instruction_implies_a_query_unless_the_input_type_is_given(
+    input_type: InputType | None, instruction: str | None, expected: tuple[str, str | None]
+) -> None:
+    assert resolve(PRESETS, None, input_type, instruction) == expected
+
+
+def test_a_preset_is_replaced_by_its_text() -> None:
+    assert resolve(PRESETS, None, None, "@contracts") == ("query", "Find the clause")
+
+
+def test_the_preset_of_the_models_name_makes_a_query() -> None:
+    assert resolve(PRESETS, "contracts", None, None) == ("query", "Find the clause")
+
+
+def test_an_instruction_of_the_requests_own_comes_before_the_models_preset() -> None:
+    assert resolve(PRESETS, "contracts", None, "@tickets") == ("query", "Find the ticket")
+    assert resolve(PRESETS, "contracts", None, "Find") == ("query", "Find")
+
+
+def test_a_document_stays_a_document_under_a_model_with_a_preset() -> None:
+    assert resolve(PRESETS, "contracts", "document", None) == ("document", None)
+
+
+def test_an_unknown_preset_is_named_by_its_field_with_those_there_are() -> None:
+    with pytest.raises(InvalidRequest, match=r"presets: contracts, tickets\.") as caught:
+        resolve(PRESETS, None, None, "@secret")
+    assert (caught.value.param, "secret" in caught.value.message) == ("instruction", False)
+
+
+@pytest.mark.parametrize("input_type", [None, "query", "document"])
+def test_an_unknown_preset_of_the_models_name_is_a_model_that_is_not_there(input_type: InputType | None) -> None:
+    with pytest.raises(ModelNotFound, match="there are none") as caught:
+        resolve({}, "contracts", input_type, None)
+    assert caught.value.param == "model"

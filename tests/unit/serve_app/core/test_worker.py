@@ -10,10 +10,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from serve_app.core.inbox import Feed
+from serve_app.core.inbox import Feed, Job
 from serve_app.core.types import Priority, Slice
 from tests.engines.deterministic import DeterministicEngine
-from tests.unit.serve_app.core.running import PATIENCE_S, held, running
+from tests.unit.serve_app.core.running import PATIENCE_S, Clock, Gate, Running, held, running
 from tests.unit.serve_app.slices import FOREVER_S, bulk, interactive, right_vectors, texts_of
 
 STEP_TOKENS = 64
@@ -75,6 +75,29 @@ def test_what_is_done_is_counted_by_class() -> None:
     assert run.worker.texts_done == {Priority.INTERACTIVE: 3, Priority.BULK: 3}
     assert run.worker.tokens_done == {Priority.INTERACTIVE: 9, Priority.BULK: 32}
     assert run.worker.queued_tokens == 0
+
+
+def test_every_step_is_reported_by_class() -> None:
+    with held(step_tokens=8) as (run, gate):
+        jobs = [run.worker.submit(bulk(10, [12]))]
+        gate.await_step()
+        jobs += [run.worker.submit(interactive(20, [2, 2])), run.worker.submit(bulk(30, [8]))]
+        gate.open()
+        assert [run.answers.error_of(job) for job in jobs] == [None] * 3
+    none, interactive_class, bulk_class = (
+        {Priority.INTERACTIVE: 0, Priority.BULK: 0},
+        Priority.INTERACTIVE,
+        Priority.BULK,
+    )
+    assert [report.texts for report in run.reports] == [
+        none,
+        {interactive_class: 2, bulk_class: 1},
+        none | {bulk_class: 1},
+    ]
+    assert [report.tokens[bulk_class] for report in run.reports] == [0, 12, 8]
+    assert [report.tokens[interactive_class] for report in run.reports] == [0, 4, 0]
+    assert [report.faults for report in run.reports] == [0, 0, 0]
+    assert all(report.seconds > 0 for report in run.reports)
 
 
 def test_queued_tokens_count_what_waits_and_what_is_being_computed() -> None:
@@ -162,3 +185,51 @@ def test_bulk_is_not_starved_by_interactive_traffic() -> None:
             gate.pass_step()
             steps += 1
         assert steps <= 1 + 80 // 16  # one quantum a step, after the step that was under way
+
+
+FULL = [STEP_TOKENS]  # an interactive slice that fills a step
+
+
+def keep_full(run: Running, gate: Gate, clock: Clock, job: Job, most_steps: int) -> int:
+    """Interactive traffic for half a second a step, more than the engine can take, until the job is answered."""
+    for steps in range(most_steps):
+        run.worker.submit(interactive(9000 + steps, FULL))
+        clock.advance(0.5)
+        gate.pass_step()
+        if run.answers.has(job):
+            return steps
+    return most_steps
+
+
+def test_bulk_that_has_waited_long_is_computed_beside_more_interactive_traffic_than_fits(clock: Clock) -> None:
+    with held(Feed(STEP_TOKENS, bulk_quantum=16)) as (run, gate):
+        run.worker.submit(interactive(8000, FULL * 4))
+        gate.await_step()
+        job = run.worker.submit(bulk(100, [8] * 6))
+        assert keep_full(run, gate, clock, job, 30) <= 12
+        np.testing.assert_array_equal(run.answers.vectors_of(job), right_vectors(texts_of(job.slice)))
+
+
+def test_bulk_given_to_the_engine_in_quiet_times_does_not_starve_in_it(clock: Clock) -> None:
+    with held(Feed(STEP_TOKENS, bulk_quantum=16)) as (run, gate):
+        first = run.worker.submit(bulk(100, [32] * 8))
+        gate.await_step()  # the engine holds two steps of bulk
+        run.worker.submit(interactive(8000, FULL * 4))
+        steps = keep_full(run, gate, clock, first, 60)
+        assert steps < 60
+        assert run.engine.dropped  # the texts were given to it anew
+        np.testing.assert_array_equal(run.answers.vectors_of(first), right_vectors(texts_of(first.slice)))
+
+
+def test_bulk_that_waits_beside_interactive_traffic_gets_no_more_than_a_quantum_at_a_time(clock: Clock) -> None:
+    with held(Feed(STEP_TOKENS, bulk_quantum=16)) as (run, gate):
+        run.worker.submit(interactive(8000, FULL * 4))
+        gate.await_step()
+        run.worker.submit(bulk(100, [8] * 200))
+        for index in range(12):
+            run.worker.submit(interactive(9000 + index, FULL))
+            clock.advance(0.5)
+            gate.pass_step()
+            assert run.engine.held_tokens(Priority.INTERACTIVE) <= 2 * STEP_TOKENS + 16
+        assert run.worker.tokens_done[Priority.BULK] <= 12 * 16
+        assert run.worker.tokens_done[Priority.INTERACTIVE] >= 9 * STEP_TOKENS

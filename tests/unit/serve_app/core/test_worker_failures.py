@@ -11,7 +11,7 @@ from serve_app.core.errors import EngineFailed, ReplicaUnavailable
 from serve_app.core.types import TokenIds
 from serve_app.core.worker import are_unit_norm
 from tests.engines.deterministic import DeterministicEngine, Vector, unit_vector
-from tests.unit.serve_app.core.running import PATIENCE_S, held, running
+from tests.unit.serve_app.core.running import PATIENCE_S, STUCK_AFTER_S, Clock, held, running
 from tests.unit.serve_app.slices import bulk, interactive, right_vectors, texts_of
 
 A_CRASH_IS_MEANT = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -135,3 +135,69 @@ def test_stopping_twice_does_no_harm() -> None:
         run.worker.stop()
         run.worker.stop()
     assert run.engine.is_closed
+
+
+def test_an_engine_that_finishes_nothing_for_long_is_stuck(clock: Clock) -> None:
+    with held() as (run, gate):
+        run.worker.submit(interactive(10, [4]))
+        gate.await_step()
+        assert not run.worker.is_stuck(clock.now + STUCK_AFTER_S)
+        assert run.worker.is_stuck(clock.now + STUCK_AFTER_S + 1)
+
+
+def test_an_engine_that_takes_steps_but_finishes_nothing_is_stuck_even_if_its_clients_come_and_go(
+    clock: Clock,
+) -> None:
+    with held(step_tokens=1) as (run, gate):
+        for name in range(10, 13):
+            job = run.worker.submit(interactive(name, [1000]))
+            gate.await_step() if name == 10 else gate.pass_step()
+            clock.advance(50.0)
+            run.worker.abandon(job)
+        run.worker.submit(interactive(20, [1000]))
+        gate.pass_step()
+        assert run.worker.is_stuck(clock.now)
+
+
+def test_an_engine_that_goes_on_finishing_texts_is_not_stuck_and_neither_is_an_idle_one(clock: Clock) -> None:
+    with held() as (run, gate):
+        run.worker.submit(bulk(10, [64] * 4))
+        gate.await_step()
+        for _ in range(3):
+            clock.advance(STUCK_AFTER_S - 1)
+            gate.pass_step()
+            assert not run.worker.is_stuck(clock.now)
+        gate.open()
+    assert not run.worker.is_stuck(clock.now + 1e6)
+
+
+def test_giving_up_on_a_stuck_engine_fails_every_job_at_once_and_refuses_more() -> None:
+    with held(step_tokens=8) as (run, gate):
+        jobs = [run.worker.submit(bulk(10, [8, 8, 8, 8]))]
+        gate.await_step()
+        jobs += [run.worker.submit(bulk(20, [8])), run.worker.submit(interactive(30, [8]))]
+        run.worker.give_up()
+        assert all(run.answers.has(job) for job in jobs)  # while the engine still stands in its step
+        assert [type(run.answers.error_of(job)) for job in jobs] == [ReplicaUnavailable] * 3
+        assert run.worker.is_alive
+        assert not run.worker.is_serving
+        assert run.worker.queued_tokens == 0
+        with pytest.raises(ReplicaUnavailable, match="has stopped"):
+            run.worker.submit(interactive(40, [1]))
+        gate.open()
+    assert run.engine.is_closed  # it came back after all, and nothing was delivered twice
+
+
+def test_faulty_slices_are_counted_until_a_good_one_comes() -> None:
+    def vector_of(ids: TokenIds, dimensions: int) -> Vector:
+        return BROKEN["NaN"] if ids[0] >= 666 else unit_vector(ids, dimensions)
+
+    with running(DeterministicEngine(vector_of=vector_of)) as run:
+        jobs = [run.worker.submit(interactive(666, [2, 2]))]
+        assert isinstance(run.answers.error_of(jobs[0]), EngineFailed)
+        assert run.worker.faults_in_row == 1
+        assert isinstance(run.answers.error_of(run.worker.submit(interactive(700, [2]))), EngineFailed)
+        assert run.worker.faults_in_row == 2
+        run.embed(interactive(10, [2]))
+        assert run.worker.faults_in_row == 0
+    assert sum(report.faults for report in run.reports) == 3

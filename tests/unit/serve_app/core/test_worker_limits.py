@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
-from serve_app.core import worker as worker_module
 from serve_app.core.errors import DeadlineExceeded, Overloaded
 from serve_app.core.inbox import Feed
 from serve_app.core.types import Priority
 from tests.engines.deterministic import DeterministicEngine
-from tests.unit.serve_app.core.running import held, running
+from tests.unit.serve_app.core.running import Clock, held, running
 from tests.unit.serve_app.slices import bulk, interactive
 
 NEVER_FED = Feed(step_tokens=8, bulk_quantum=1)  # after 16 tokens the rest waits in the inbox
 
 
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(worker_module, "time", SimpleNamespace(monotonic=lambda: self.now))
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
-
-
-def test_a_full_inbox_refuses_a_slice_with_both_numbers() -> None:
+def test_a_full_class_refuses_a_slice_with_both_numbers_and_the_other_class_has_room() -> None:
     with held(NEVER_FED, max_queued_tokens=100) as (run, gate):
         run.worker.submit(bulk(10, [16]))
         gate.await_step()
         run.worker.submit(bulk(20, [60]))
-        with pytest.raises(Overloaded, match="60 tokens are waiting and the limit is 100: try again later") as caught:
-            run.worker.submit(interactive(30, [41]))
+        match = "60 bulk tokens are waiting and the limit is 100: try again later"
+        with pytest.raises(Overloaded, match=match) as caught:
+            run.worker.submit(bulk(30, [41]))
         assert caught.value.retry_after_s == 1.0  # nothing has been measured yet
-        run.worker.submit(interactive(40, [40]))
+        run.worker.submit(bulk(40, [40]))
+        run.worker.submit(interactive(50, [100]))
+        with pytest.raises(Overloaded, match="100 interactive tokens are waiting"):
+            run.worker.submit(interactive(60, [1]))
 
 
 def test_a_refused_slice_leaves_nothing_behind() -> None:
@@ -48,8 +35,9 @@ def test_a_refused_slice_leaves_nothing_behind() -> None:
         gate.await_step()
         run.worker.submit(bulk(20, [60]))
         with pytest.raises(Overloaded):
-            run.worker.submit(interactive(30, [41]))
+            run.worker.submit(bulk(30, [41]))
         assert run.worker.queued_tokens == 76
+        assert run.worker.queued_tokens_of(Priority.INTERACTIVE) == 0
 
 
 def test_an_empty_inbox_takes_even_a_slice_larger_than_the_limit() -> None:
@@ -64,9 +52,50 @@ def test_retry_after_is_the_waiting_tokens_divided_by_the_measured_rate(clock: C
         clock.advance(0.5)  # 16 tokens in half a second
         run.worker.submit(bulk(20, [16, 64, 20]))
         gate.pass_step()
-        with pytest.raises(Overloaded, match="84 tokens are waiting") as caught:
+        with pytest.raises(Overloaded, match="84 bulk tokens are waiting") as caught:
             run.worker.submit(bulk(30, [17]))
     assert caught.value.retry_after_s == 84 / 32
+
+
+def test_bulk_waits_for_the_interactive_tokens_too_and_interactive_only_for_its_own(clock: Clock) -> None:
+    with held(NEVER_FED, max_queued_tokens=100, step_tokens=16) as (run, gate):
+        run.worker.submit(bulk(10, [16]))
+        gate.await_step()
+        clock.advance(0.5)  # 16 tokens in half a second
+        run.worker.submit(bulk(20, [16, 90]))
+        run.worker.submit(interactive(30, [16, 80]))
+        gate.pass_step()
+        waiting = {priority: run.worker._inbox.waiting_tokens(priority) for priority in Priority}
+        with pytest.raises(Overloaded) as bulk_caught:
+            run.worker.submit(bulk(40, [90]))
+        with pytest.raises(Overloaded) as interactive_caught:
+            run.worker.submit(interactive(50, [90]))
+    assert min(waiting.values()) > 0
+    assert bulk_caught.value.retry_after_s == sum(waiting.values()) / 32
+    assert interactive_caught.value.retry_after_s == waiting[Priority.INTERACTIVE] / 32
+
+
+def test_the_engine_never_holds_more_than_its_memory_has_room_for() -> None:
+    held_tokens: list[int] = []
+    feed = Feed(step_tokens=64, bulk_quantum=64, capacity_tokens=40)
+    engine = DeterministicEngine(step_tokens=16)
+    engine.on_step = lambda: held_tokens.append(sum(engine.held_tokens(priority) for priority in Priority))
+    with running(engine, feed) as run:
+        jobs = [run.worker.submit(make(10, [16] * 20)) for make in (bulk, interactive, bulk)]
+        assert [run.answers.error_of(job) for job in jobs] == [None] * 3
+    assert max(held_tokens) == 32
+
+
+def test_a_long_interactive_text_that_waits_for_memory_is_not_kept_out_by_bulk() -> None:
+    feed = Feed(step_tokens=8, bulk_quantum=8, capacity_tokens=40)
+    with held(feed, step_tokens=8) as (run, gate):
+        run.worker.submit(bulk(10, [8] * 30))
+        gate.await_step()  # the engine holds 16 bulk tokens
+        job = run.worker.submit(interactive(100, [40]))
+        for _ in range(2 + 5):
+            gate.pass_step()
+        assert run.answers.has(job)
+        gate.open()
 
 
 def test_a_slice_that_comes_too_late_never_reaches_the_engine() -> None:

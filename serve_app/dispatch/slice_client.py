@@ -5,8 +5,9 @@ The one place where Ray's exceptions become the product's own.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from ray import serve
@@ -16,11 +17,19 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app.core.errors import EngineFailed, Overloaded, ReplicaUnavailable, RequestError, SetupError
 from serve_app.core.profile import ModelProfile
-from serve_app.core.types import Slice, Vectors
+from serve_app.core.types import Slice, SliceAnswer
 from serve_app.settings import APP_NAME, EMBEDDER_PREFIX, embedder_deployment
 
 EmbedderHandle = DeploymentHandle[Any]
-SendSlice = Callable[[Slice], Awaitable[Vectors]]
+SendSlice = Callable[[Slice], Awaitable[SliceAnswer]]
+HopError = (
+    RayError | RayServeException | grpc.RpcError | RuntimeError
+)  # RuntimeError: Serve met a half-broken connection
+HOP_ERRORS = (RayError, RayServeException, grpc.RpcError, RuntimeError)
+REFUSED_BY_GRPC = frozenset(  # the message was at fault, and would be at the next replica
+    {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
+)
+T = TypeVar("T")
 
 
 def embedder_handle(served_name: str) -> EmbedderHandle:
@@ -50,28 +59,54 @@ def describe_model(served_name: str, timeout_s: float) -> ModelProfile:
 def slice_sender(handle: EmbedderHandle) -> SendSlice:
     """A function that sends one slice and awaits its vectors; it raises RequestError and nothing vaguer.
 
-    Plain pickle both ways: a slice is two arrays, and cloudpickle would walk it in Python for nothing.
+    Cancelling it cancels the call in the replica. Plain pickle both ways: a slice is two arrays, and cloudpickle would
+    walk it in Python for nothing.
     """
     method: EmbedderHandle | None = None
 
-    async def send(slice_: Slice) -> Vectors:
+    async def send(slice_: Slice) -> SliceAnswer:
         nonlocal method
         if method is None:  # bound at the first call: Serve ties a handle to the event loop that is running
             method = handle.options(request_serialization="pickle", response_serialization="pickle").embed
-        try:
-            vectors: Vectors = await method.remote(slice_)
-        except (RayError, RayServeException, grpc.RpcError) as error:
-            raise to_request_error(error) from error
-        return vectors
+        answer: SliceAnswer = await _translated(method.remote(slice_))
+        return answer
 
     return send
 
 
-def to_request_error(error: RayError | RayServeException | grpc.RpcError) -> RequestError:
-    """What a caller may know of a failed hop."""
+def profile_reader(handle: EmbedderHandle) -> Callable[[], Awaitable[ModelProfile]]:
+    """A function that asks any replica what it serves; it raises RequestError, or hangs while there is no replica."""
+
+    async def describe() -> ModelProfile:
+        profile: ModelProfile = await _translated(handle.describe.remote())
+        return profile
+
+    return describe
+
+
+async def _translated(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except HOP_ERRORS as error:
+        raise to_request_error(error) from error
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise _gone() from None  # the call was cancelled at the other end: the replica is shutting down
+
+
+def to_request_error(error: Exception) -> RequestError:
+    """What a caller may know of a failed hop. ReplicaUnavailable says that another replica may do better."""
     if isinstance(error, RayTaskError):
         cause = error.cause
         return cause if isinstance(cause, RequestError) else EngineFailed("The replica failed; its log says why.")
     if isinstance(error, BackPressureError):
         return Overloaded("All replicas are busy: try again later.", retry_after_s=1.0)
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() in REFUSED_BY_GRPC:
+        return EngineFailed("The replica cannot take a slice of this size: lower `slice_tokens` or `slice_texts`.")
+    return _gone()
+
+
+def _gone() -> ReplicaUnavailable:
     return ReplicaUnavailable("No replica can answer right now: try again.", retry_after_s=1.0)

@@ -9,11 +9,13 @@ from typing import Any
 
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile, Pooling
+from serve_app.model.fingerprint import fingerprint
 from serve_app.settings import ModelSettings
 
 QWEN3_TEMPLATE = "Instruct: {instruction}\nQuery:{text}"
 QWEN3_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 QWEN3_CONTEXT = 32_768  # model card; config.json says 40,960 for 4B and 8B, which leaves room for generation
+ROBERTA_FAMILIES = ("roberta", "xlm-roberta", "camembert")
 SMALL_FILES = ("*.json", "*.txt", "*/config.json", "*.model")
 
 
@@ -73,6 +75,10 @@ def read_profile(settings: ModelSettings, directory: Path) -> ModelProfile:
             )
         max_tokens = settings.engine.max_tokens
     template, instruction = _query_format(directory, family)
+    if settings.default_instruction is not None and family != "qwen3":
+        raise SetupError(
+            f"models.default_instruction is set, but {settings.served_name} has no instruction format: leave it out."
+        )
     return ModelProfile(
         name=settings.served_name,
         path=str(directory),
@@ -87,21 +93,31 @@ def read_profile(settings: ModelSettings, directory: Path) -> ModelProfile:
         default_instruction=settings.default_instruction or instruction,
         dtype=settings.engine.dtype,
         kv_bytes_per_token=_kv_bytes(config, settings.engine.dtype) if pooling == "last" else 0,
+        flops_per_token=_flops(config),
+        fingerprint=fingerprint(directory, pooling, settings.engine.quantization or settings.engine.dtype),
     )
+
+
+def _flops(config: dict[str, Any]) -> float:
+    """Two for each parameter of the layers' matrices; Qwen3's feed-forward part has three of them, BERT's two."""
+    width, heads, head_size, kv_heads = _attention(config)
+    attention = 2 * width * heads * head_size + 2 * width * kv_heads * head_size
+    matrices = 2 if config.get("model_type") == "bert" else 3
+    feed_forward = matrices * width * int(config.get("intermediate_size", 4 * width))
+    return 2.0 * (attention + feed_forward) * int(config.get("num_hidden_layers", 1))
+
+
+def _attention(config: dict[str, Any]) -> tuple[int, int, int, int]:
+    """(width, heads, head size, key-value heads); missing fields have the defaults of transformers."""
+    width, heads = int(config["hidden_size"]), int(config.get("num_attention_heads", 1))
+    return width, heads, int(config.get("head_dim") or width // heads), int(config.get("num_key_value_heads") or heads)
 
 
 def _kv_bytes(config: dict[str, Any], dtype: str) -> int:
-    """Keys and values of one token over all layers; missing fields have the defaults of transformers."""
-    heads = int(config.get("num_attention_heads", 1))
-    head_size = int(config.get("head_dim") or int(config["hidden_size"]) // heads)
+    """Keys and values of one token over all layers."""
+    _, _, head_size, kv_heads = _attention(config)
     width = 4 if dtype == "float32" else 2
-    return (
-        2
-        * width
-        * head_size
-        * int(config.get("num_key_value_heads") or heads)
-        * int(config.get("num_hidden_layers", 1))
-    )
+    return 2 * width * head_size * kv_heads * int(config.get("num_hidden_layers", 1))
 
 
 def _family(config: dict[str, Any], directory: Path) -> str:
@@ -145,6 +161,8 @@ def _max_tokens(config: dict[str, Any], directory: Path, family: str) -> int:
     positions = _count(config, "max_position_embeddings", directory)
     if family == "qwen3":
         return min(positions, QWEN3_CONTEXT)
+    if family in ROBERTA_FAMILIES:  # their positions begin behind the padding token's
+        positions -= int(config.get("pad_token_id", 1)) + 1
     declared = _read(directory / "sentence_bert_config.json", required=False).get("max_seq_length")
     return min(positions, int(declared)) if declared else positions
 

@@ -1,0 +1,43 @@
+"""How fast a model's replicas work, as seen by one Router: what turns waiting tokens into waiting time."""
+
+from __future__ import annotations
+
+from math import exp
+
+WINDOW_S = 5.0  # what landed so long ago counts 1/e of what lands now
+ENOUGH_S = 0.25  # less busy time than this is an anecdote
+
+
+class TokenRate:
+    """Tokens a second while there was more to do than room for it.
+
+    Only busy time counts: tokens over the time of a quiet hour would tell how little was asked, not how much can be
+    done. Until enough busy time was seen, what the replicas say of themselves stands in; before that, there is no rate.
+    """
+
+    def __init__(self) -> None:
+        self._tokens = 0.0
+        self._busy_s = 0.0
+        self._busy_since: float | None = None
+        self._reported = 0.0
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """None until something is known."""
+        if self._busy_s >= ENOUGH_S:
+            return self._tokens / self._busy_s
+        return self._reported or None
+
+    def landed(self, tokens: int, now: float, is_busy: bool) -> None:
+        """A slice came back at `now` (seconds on any steady clock); `is_busy` when enough waits to fill its place."""
+        if self._busy_since is not None:
+            elapsed = max(0.0, now - self._busy_since)
+            kept = exp(-elapsed / WINDOW_S)
+            self._tokens = self._tokens * kept + tokens
+            self._busy_s = self._busy_s * kept + elapsed
+        self._busy_since = now if is_busy else None
+
+    def reported(self, tokens_per_s: float) -> None:
+        """What all replicas together did lately by their own account; 0 means that they do not know."""
+        if tokens_per_s > 0.0:
+            self._reported = tokens_per_s

@@ -1,0 +1,1 @@
+"""From token ids to vectors: cache, admission, slices, and the hop to a replica."""

@@ -1,0 +1,93 @@
+"""Whether any replica of a model answers.
+
+Serve does not say so: with no replica left it parks a call until one is there. So a call that hangs means down, and
+requests then get 503 with an honest `Retry-After` at once instead of hanging as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from serve_app.core.errors import ReplicaUnavailable, RequestError
+from serve_app.core.profile import ModelProfile
+
+PROBE_LIMIT_S = 1.0  # a replica answers this from its event loop in milliseconds, whatever its engine does
+PROBE_PAUSE_S = 0.1
+PARKED_LIMIT_S = 30.0  # a parked call is asked anew after so long, in case it was lost
+ASSUMED_START_S = 30.0  # until a start was seen
+LEAST_RETRY_S = 1.0
+
+Describe = Callable[[], Awaitable[ModelProfile]]
+
+
+class ReplicaGate:
+    """Up until a probe fails; then down until one answers. `describe` raises RequestError, or hangs, when it cannot."""
+
+    def __init__(self, describe: Describe, name: str) -> None:
+        self.name = name
+        self._describe = describe
+        self._start_s = ASSUMED_START_S
+        self._down_since: float | None = None
+        self._probe: asyncio.Task[bool] | None = None
+        self._return: asyncio.Task[None] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._down_since is None
+
+    def check(self) -> None:
+        """Raises ReplicaUnavailable while no replica answers."""
+        if self._down_since is not None:
+            raise self.error()
+
+    def error(self) -> ReplicaUnavailable:
+        """What a request is told while no replica answers."""
+        since = self._down_since
+        down_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
+        retry_after_s = max(LEAST_RETRY_S, self._start_s - down_s)
+        return ReplicaUnavailable(
+            f"No replica of {self.name} answers; one is expected in about {retry_after_s:.0f} s: try again then.",
+            retry_after_s=retry_after_s,
+        )
+
+    async def suspect(self) -> bool:
+        """Whether a replica answers after all. Suspicions at the same time share one probe."""
+        if not self.is_up:
+            return False
+        if self._probe is None:
+            self._probe = asyncio.create_task(self._answers())
+        return await asyncio.shield(self._probe)
+
+    async def _answers(self) -> bool:
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(PROBE_LIMIT_S):
+                await self._describe_until_answered()
+        except TimeoutError:
+            self._down_since = began
+            self._return = asyncio.create_task(self._wait_for_return(began))
+            return False
+        finally:
+            self._probe = None
+        return True
+
+    async def _wait_for_return(self, down_since: float) -> None:
+        while self._down_since is not None:
+            try:
+                async with asyncio.timeout(PARKED_LIMIT_S):
+                    await self._describe_until_answered()
+            except TimeoutError:
+                continue
+            self._down_since = None
+        self._start_s = asyncio.get_running_loop().time() - down_since
+
+    async def _describe_until_answered(self) -> None:
+        """A probe may itself meet the replica that just died: asked again, Serve picks another one."""
+        while True:
+            try:
+                await self._describe()
+            except RequestError:
+                await asyncio.sleep(PROBE_PAUSE_S)
+            else:
+                return

@@ -1,0 +1,1 @@
+"""Bytes in, bytes out: the HTTP contract, and who may use it."""

@@ -1,0 +1,1 @@
+"""What a checkpoint is: its facts, its tokenizer, its fingerprint, its reference vectors."""

@@ -1,0 +1,1 @@
+"""What is kept of the work done: metrics, spans, lines of log. Never a text."""

@@ -1,0 +1,32 @@
+"""Ask every process of the application for its metrics, for one scrape of the endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from serve_app.dispatch.slice_client import EmbedderHandle
+from serve_app.telemetry.exposition import merge
+
+log = logging.getLogger("ray.serve")
+SCRAPE_LIMIT_S = 5.0
+
+
+async def gather(deployments: Sequence[EmbedderHandle]) -> bytes:
+    """One exposition of what every replica of the deployments recorded; what does not answer in time is left out."""
+    parts = await asyncio.gather(*(_samples(handle) for handle in deployments))
+    return merge(dict(sample for part in parts for sample in part))
+
+
+async def _samples(handle: EmbedderHandle) -> list[tuple[str, bytes]]:
+    try:
+        async with asyncio.timeout(SCRAPE_LIMIT_S):
+            samples: list[tuple[str, bytes]] = await handle.broadcast("metrics").results_async()
+    except (RayError, RayServeException, TimeoutError) as error:
+        log.warning("%s was left out of a scrape: %s", handle.deployment_name, type(error).__name__)
+        return []
+    return samples

@@ -1,0 +1,103 @@
+"""Three times the load that the cluster can carry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.clusters import RunningCluster
+
+TEXTS = 32  # in one request, so that a client written in Python can offer more than the engine computes
+SECONDS = 6.0
+LINE = "Suppliers deliver within thirty days; late delivery costs one percent of the contract value a week. " * 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    ended: float
+    retry_after: str
+
+
+class Client:
+    """Sends numbered requests, so that none repeats a text."""
+
+    def __init__(self, cluster: RunningCluster) -> None:
+        limits = httpx.Limits(max_connections=500)
+        self._http = httpx.AsyncClient(base_url=cluster.endpoint, limits=limits, timeout=60)
+        self._model = cluster.model
+        self._sent = 0
+
+    async def send(self) -> Outcome:
+        self._sent += 1
+        texts = [f"{self._sent}.{row}: {LINE}" for row in range(TEXTS)]
+        body = {"model": self._model, "input": texts, "dimensions": 32, "encoding_format": "base64"}
+        answer = await self._http.post("/v1/embeddings", json=body)
+        return Outcome(answer.status_code, time.monotonic(), answer.headers.get("retry-after", ""))
+
+    async def closed_loop(self, connections: int, seconds: float) -> float:
+        """Requests a second that are answered when as many wait as the cluster likes."""
+        until = time.monotonic() + seconds
+
+        async def work() -> int:
+            done = 0
+            while time.monotonic() < until:
+                done += (await self.send()).status == 200
+            return done
+
+        started = time.monotonic()
+        return sum(await asyncio.gather(*(work() for _ in range(connections)))) / (time.monotonic() - started)
+
+    async def open_loop(self, rate: float, seconds: float) -> list[Outcome]:
+        """Requests sent on time, whatever becomes of the ones before."""
+        started, sent = time.monotonic(), []
+        while (now := time.monotonic()) < started + seconds:
+            sent.append(asyncio.create_task(self.send()))
+            await asyncio.sleep(max(0.0, started + len(sent) / rate - now))
+        return await asyncio.gather(*sent)
+
+
+async def overload(cluster: RunningCluster) -> tuple[float, list[Outcome], float, float]:
+    """(capacity in requests/s, outcomes of three times as many, when the load ended, seconds until all is well)."""
+    client = Client(cluster)
+    await client.closed_loop(4, 2.0)
+    capacity = await client.closed_loop(4, SECONDS)
+    outcomes = await client.open_loop(3 * capacity, SECONDS)
+    ended = time.monotonic()
+    while (await client.send()).status != 200:  # noqa: ASYNC110  # there is no event: the server is asked
+        await asyncio.sleep(0.05)
+    return capacity, outcomes, ended, time.monotonic() - ended
+
+
+def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_rest_away(small: RunningCluster) -> None:
+    capacity, outcomes, ended, recovery_s = asyncio.run(overload(small))
+
+    refused = [outcome for outcome in outcomes if outcome.status != 200]
+    answered = [outcome for outcome in outcomes if outcome.status == 200]
+    assert {outcome.status for outcome in refused} == {429}
+    assert all(outcome.retry_after.isdigit() for outcome in refused)
+    assert len(answered) / (max(o.ended for o in answered) - ended + SECONDS) >= 0.7 * capacity
+    assert recovery_s < 2.0
+    assert len(refused) > 0.3 * len(outcomes)
+
+
+@pytest.mark.parametrize("texts", [1, 200])
+def test_one_text_is_refused_like_many_when_the_queue_is_full(texts: int, small: RunningCluster) -> None:
+    async def fill_and_ask() -> tuple[list[Outcome], httpx.Response]:
+        client = Client(small)
+        crowd = [asyncio.create_task(client.send()) for _ in range(60)]
+        await asyncio.sleep(0.3)
+        body = {"model": small.model, "input": [f"asked {row}" for row in range(texts)]}
+        answer = await client._http.post("/v1/embeddings", json=body)
+        return await asyncio.gather(*crowd), answer
+
+    crowd, answer = asyncio.run(fill_and_ask())
+
+    assert answer.status_code == 429
+    assert answer.json()["error"]["code"] == "overloaded"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert {outcome.status for outcome in crowd} == {200, 429}

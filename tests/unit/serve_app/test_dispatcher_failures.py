@@ -1,0 +1,185 @@
+"""What the dispatcher refuses, retries and gives up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from serve_app.core.errors import EngineFailed, Overloaded, ReplicaUnavailable
+from serve_app.core.types import Priority
+from serve_app.dispatch import dispatcher as dispatching
+from serve_app.telemetry.metrics import RETRIES
+from tests.unit.serve_app.dispatching import MODEL, Probe, Replica, Sink, dispatcher_of, limits_of, on_a_loop, start
+from tests.unit.serve_app.slices import right_vectors, text, texts
+
+DIED = ReplicaUnavailable("Died.", retry_after_s=1.0)
+
+
+@on_a_loop
+async def test_a_slice_whose_replica_died_is_sent_once_more() -> None:
+    replica, probe, sink = Replica(), Probe(), Sink()
+    task = await start(dispatcher_of(replica, probe=probe, sink=sink), [text(1, 5)], timeout_s=30.0)
+    await replica.fail(0, DIED)
+    assert replica.sent == [[1], [1]]
+    assert replica.slices[1].timeout_s == pytest.approx(30.0, abs=1.0)
+    assert probe.asked == 1
+    assert sink.of(RETRIES) == [(1, (MODEL,))]
+    await replica.answer(1)
+    np.testing.assert_array_equal((await task).vectors, right_vectors([text(1, 5)]))
+
+
+@on_a_loop
+async def test_a_slice_is_not_sent_a_third_time() -> None:
+    replica = Replica()
+    task = await start(dispatcher_of(replica), [text(1, 5)])
+    await replica.fail(0, DIED)
+    await replica.fail(1, DIED)
+    with pytest.raises(ReplicaUnavailable, match="Died"):
+        await task
+    assert replica.sent == [[1], [1]]
+
+
+@on_a_loop
+async def test_other_failures_are_not_retried() -> None:
+    replica = Replica()
+    dispatcher = dispatcher_of(replica, limits_of(slice_texts=1, slices_per_replica=2))
+    tasks = [await start(dispatcher, [text(name, 5)]) for name in (1, 2)]
+    await replica.fail(0, EngineFailed("Broken."))
+    await replica.fail(1, Overloaded("Full."))
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [EngineFailed, Overloaded]
+    assert replica.sent == [[1], [2]]
+
+
+@on_a_loop
+async def test_retries_end_with_their_budget() -> None:
+    replica, sink = Replica(), Sink()
+    dispatcher = dispatcher_of(replica, limits_of(slice_texts=1, slices_per_replica=12), sink=sink)
+    tasks = [await start(dispatcher, [text(name, 1)]) for name in range(12)]
+    for index in range(12):
+        await replica.fail(index, DIED)
+    assert [task.done() for task in tasks] == [False] * 10 + [True] * 2
+    assert len(sink.of(RETRIES)) == 10
+    for index in range(12, 22):
+        await replica.answer(index)
+    await asyncio.wait(tasks)
+    assert isinstance(tasks[11].exception(), ReplicaUnavailable)
+    assert isinstance(tasks[10].exception(), ReplicaUnavailable)
+
+
+@on_a_loop
+async def test_without_any_replica_everything_fails_fast_and_works_again_when_one_is_back() -> None:
+    replica, probe = Replica(), Probe()
+    dispatcher = dispatcher_of(replica, limits_of(slice_texts=1, slices_per_replica=2), probe=probe)
+    tasks = [await start(dispatcher, [text(name, 1)]) for name in (1, 2, 3)]
+    probe.park()
+    await replica.fail(0, DIED)
+    await asyncio.wait(tasks, timeout=5.0)
+    for task in tasks:
+        error = task.exception()
+        assert isinstance(error, ReplicaUnavailable)
+        assert error.retry_after_s == pytest.approx(29.0, abs=0.5)
+    assert replica.cancelled == [1]
+    with pytest.raises(ReplicaUnavailable):
+        await dispatcher.embed([text(4, 1)], Priority.BULK, timeout_s=30.0)
+    assert replica.sent == [[1], [2]]
+    probe.come_back()
+    again = await start(dispatcher, [text(5, 1)])
+    await replica.answer(2)
+    np.testing.assert_array_equal((await again).vectors, right_vectors([text(5, 1)]))
+
+
+@on_a_loop
+async def test_slices_that_hang_are_found_out_without_an_error() -> None:
+    replica, probe = Replica(), Probe()
+    probe.park()
+    task = await start(dispatcher_of(replica, probe=probe), [text(1, 1)])
+    with pytest.raises(ReplicaUnavailable):
+        await task
+    assert replica.cancelled == [0]
+
+
+@on_a_loop
+async def test_a_slow_replica_that_still_answers_the_probe_keeps_its_slices() -> None:
+    replica, probe = Replica(), Probe()
+    task = await start(dispatcher_of(replica, probe=probe), [text(1, 1)])
+    await asyncio.sleep(5 * dispatching.STALE_S)
+    assert probe.asked >= 2
+    await replica.answer(0)
+    await task
+
+
+@on_a_loop
+async def test_a_replica_that_answers_others_is_not_suspected_for_one_slow_slice() -> None:
+    replica, probe = Replica(), Probe()
+    dispatcher = dispatcher_of(replica, limits_of(slices_per_replica=2), probe=probe)
+    slow = await start(dispatcher, [text(1, 1)])
+    for index in range(1, 9):
+        task = await start(dispatcher, [text(1, 1)])
+        await asyncio.sleep(dispatching.STALE_S / 2)
+        await replica.answer(index)
+        await task
+    assert probe.asked == 0
+    await replica.answer(0)
+    await slow
+
+
+@on_a_loop
+async def test_a_class_is_full_in_tokens_whatever_the_number_of_texts() -> None:
+    replica = Replica()
+    dispatcher = dispatcher_of(replica, limits_of(slice_texts=1, max_queued_tokens=50), replicas=2)
+    await start(dispatcher, texts(1, [10, 10]))  # both leave
+    await start(dispatcher, texts(3, [30, 30]))  # 60 of 100 tokens wait
+    for given in ([text(9, 41)], texts(9, [1] * 41)):
+        with pytest.raises(
+            Overloaded, match=r"60 tokens are waiting, this request has 41, and the limit is 100"
+        ) as full:
+            await dispatcher.embed(given, Priority.INTERACTIVE, 30.0)
+        assert full.value.retry_after_s == 1.0
+    fitting = await start(dispatcher, [text(9, 40)])
+    assert not fitting.done()
+
+
+@on_a_loop
+async def test_a_request_larger_than_the_limit_is_let_in_when_nobody_of_its_class_waits() -> None:
+    dispatcher = dispatcher_of(Replica(), limits_of(slice_texts=1, max_queued_tokens=50))
+    await start(dispatcher, [text(1, 1)], priority=Priority.BULK)
+    assert not (await start(dispatcher, texts(2, [60, 60]), priority=Priority.BULK)).done()
+    assert not (await start(dispatcher, texts(2, [60, 60]))).done()
+
+
+@on_a_loop
+async def test_bulk_counts_interactive_tokens_as_before_it_and_not_the_other_way_round() -> None:
+    dispatcher = dispatcher_of(Replica(), limits_of(slice_texts=1, max_queued_tokens=50))
+    await start(dispatcher, texts(1, [1, 30]))
+    await start(dispatcher, texts(1, [1, 10]), priority=Priority.BULK)
+    assert not (await start(dispatcher, [text(1, 20)])).done()
+    with pytest.raises(Overloaded, match="60 tokens are waiting"):
+        await dispatcher.embed([text(1, 1)], Priority.BULK, 30.0)
+
+
+@on_a_loop
+async def test_tokens_of_a_request_that_gave_up_make_room_at_once() -> None:
+    dispatcher = dispatcher_of(Replica(), limits_of(slice_texts=1, max_queued_tokens=50))
+    given_up = await start(dispatcher, texts(1, [1, 45]))
+    await start(dispatcher, [text(1, 5)])
+    given_up.cancel()
+    assert not (await start(dispatcher, [text(1, 45)])).done()
+
+
+@on_a_loop
+async def test_a_wait_longer_than_the_limit_is_refused_with_the_time_until_it_is_short_enough() -> None:
+    replica = Replica()
+    dispatcher = dispatcher_of(replica, limits_of(slice_tokens=100, max_wait_s=20.0))
+    tasks = [await start(dispatcher, texts(1, [100] * 30))]
+    await replica.answer(0, tokens_per_s=100.0)  # the next 100 are under way, 2,800 wait
+    tasks.append(await start(dispatcher, [text(99, 10)]))  # a turn of 512 tokens and those under way: 6 s
+    with pytest.raises(Overloaded, match=r"wait about 29 s, and the limit is 20 s") as refused:
+        await dispatcher.embed(texts(50, [100] * 30), Priority.INTERACTIVE, 60.0)
+    assert refused.value.retry_after_s == pytest.approx(9.1, abs=0.2)
+    with pytest.raises(Overloaded, match=r"wait about \d+ s, and the limit is 3 s"):
+        await dispatcher.embed([text(50, 10)], Priority.INTERACTIVE, 3.0)
+    for task in tasks:
+        task.cancel()

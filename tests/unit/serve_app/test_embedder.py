@@ -1,0 +1,176 @@
+"""The replica on a deterministic engine: its answers, its refusals, its health and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray import serve
+
+from serve_app import embedder as module
+from serve_app.core.errors import EngineFailed, InputTooLong, InvalidRequest, ReplicaUnavailable, SetupError
+from serve_app.core.types import Priority, Slice, TokenIds
+from serve_app.embedder import Embedder
+from serve_app.model.golden import write_golden
+from serve_app.settings import EngineSettings, LimitSettings, ModelSettings
+from serve_app.telemetry.metrics import Recorder
+from tests.engines.deterministic import DeterministicEngine, Vector, unit_vector
+from tests.unit.serve_app.core.running import Gate
+from tests.unit.serve_app.profiles import QWEN3
+from tests.unit.serve_app.slices import FOREVER_S, bulk, interactive, right_vectors, texts_of
+
+DIMENSIONS = 16
+PROFILE = replace(QWEN3, native_dimensions=DIMENSIONS, max_tokens=500)
+Make = Callable[..., Embedder]
+
+
+def broken_after_start(ids: TokenIds, dimensions: int) -> Vector:
+    """NaN for texts that begin with 666, as none does that is computed before the replica is ready."""
+    return np.full(dimensions, np.nan, dtype=np.float32) if ids[0] == 666 else unit_vector(ids, dimensions)
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    made: list[Embedder] = []
+
+    def make_embedder(computes: DeterministicEngine, **settings: object) -> Embedder:
+        monkeypatch.setattr(module, "VllmEngine", lambda *_: computes)
+        made.append(Embedder(ModelSettings(path="m").model_copy(update=settings), LimitSettings()))
+        return made[-1]
+
+    monkeypatch.setattr(module, "locate", lambda *_, **__: Path())
+    monkeypatch.setattr(module, "read_profile", lambda *_: PROFILE)
+    monkeypatch.setattr(module, "Recorder", lambda _: Recorder())
+    usual = sys.getswitchinterval()
+    yield make_embedder
+    sys.setswitchinterval(usual)
+    for embedder in made:
+        embedder._worker.stop()
+
+
+def engine(**options: object) -> DeterministicEngine:
+    return DeterministicEngine(DIMENSIONS, **options)  # type: ignore[arg-type]
+
+
+def test_an_answer_says_what_computed_it_and_how_fast(make: Make) -> None:
+    slice_ = interactive(10, [3, 4])
+    answer = asyncio.run(make(engine()).embed(slice_))
+    np.testing.assert_array_equal(answer.vectors, right_vectors(texts_of(slice_), DIMENSIONS))
+    assert answer.fingerprint == PROFILE.fingerprint
+    assert answer.tokens_per_s > 0
+
+
+@pytest.mark.parametrize(("capacity", "longest"), [(10**6, 500), (300, 300)])
+def test_a_text_that_does_not_fit_model_or_memory_is_refused_with_both_numbers(
+    make: Make, capacity: int, longest: int
+) -> None:
+    embedder = make(engine(capacity_tokens=capacity))
+    assert asyncio.run(embedder.embed(bulk(10, [1, longest]))).vectors.shape == (2, DIMENSIONS)
+    with pytest.raises(InputTooLong, match=f"has {longest + 1} tokens and at most {longest} fit"):
+        asyncio.run(embedder.embed(bulk(10, [1, longest + 1])))
+
+
+@pytest.mark.parametrize(
+    "slice_",
+    [
+        Slice.of([np.array([-1], dtype=np.int32)], Priority.BULK, FOREVER_S),
+        Slice.of([np.array([PROFILE.vocab_size], dtype=np.int32)], Priority.BULK, FOREVER_S),
+        Slice.of([np.array([1], dtype=np.int32), np.array([], dtype=np.int32)], Priority.BULK, FOREVER_S),
+        Slice(np.array([], dtype=np.int32), np.array([0]), Priority.BULK, FOREVER_S),
+    ],
+    ids=["negative id", "unknown id", "empty text", "no text"],
+)
+def test_a_slice_that_makes_no_sense_is_refused(make: Make, slice_: Slice) -> None:
+    with pytest.raises(InvalidRequest):
+        asyncio.run(make(engine()).embed(slice_))
+
+
+def test_a_replica_whose_engine_fails_its_check_does_not_start(make: Make) -> None:
+    with pytest.raises(SetupError, match="unit vectors of 16 dimensions"):
+        make(DeterministicEngine(8))
+
+
+def test_a_replica_that_does_not_reproduce_its_reference_vectors_does_not_start(make: Make, tmp_path: Path) -> None:
+    texts = texts_of(interactive(10, [3, 4]))
+    write_golden(tmp_path / "golden.json", "qwen3", texts, right_vectors(texts, DIMENSIONS)[::-1])
+    with pytest.raises(SetupError, match="does not reproduce"):
+        make(engine(), golden=str(tmp_path / "golden.json"))
+
+
+def test_a_working_replica_is_healthy(make: Make) -> None:
+    async def work() -> None:
+        await embedder.check_health()
+        await embedder.embed(interactive(10, [3]))
+        await embedder.check_health()
+
+    embedder = make(engine())
+    asyncio.run(work())
+
+
+def test_a_stuck_replica_fails_what_it_holds_and_is_unhealthy_from_then_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        waiting = [asyncio.create_task(embedder.embed(interactive(name, [3]))) for name in (10, 20)]
+        await asyncio.to_thread(gate.await_step)
+        await embedder.check_health()
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 31))
+        with pytest.raises(EngineFailed, match="finished none for too long"):
+            await embedder.check_health()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [ReplicaUnavailable] * 2
+        with pytest.raises(ReplicaUnavailable):
+            await embedder.embed(interactive(30, [3]))
+        gate.open()
+        embedder._worker.stop()
+        with pytest.raises(EngineFailed, match="has stopped"):
+            await embedder.check_health()
+
+    gate, stuck = Gate(), engine()
+    embedder = make(stuck, engine=EngineSettings(stuck_after_s=30))
+    stuck.on_step = gate.hold
+    asyncio.run(work())
+
+
+def test_three_faulty_slices_in_a_row_make_a_replica_unhealthy(make: Make) -> None:
+    async def fail() -> None:
+        with pytest.raises(EngineFailed, match="wrong size, not finite"):
+            await embedder.embed(interactive(666, [3]))
+
+    async def work() -> None:
+        await fail()
+        await fail()
+        await embedder.embed(interactive(10, [3]))
+        await fail()
+        await fail()
+        await embedder.check_health()
+        await fail()
+        with pytest.raises(EngineFailed, match="last 3 slices were faulty"):
+            await embedder.check_health()
+
+    embedder = make(engine(vector_of=broken_after_start))
+    asyncio.run(work())
+
+
+def test_the_metrics_count_what_was_served_but_not_the_check_before(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="r1"))
+    monkeypatch.setattr(serve, "get_replica_context", lambda: context)
+
+    async def work() -> tuple[str, bytes]:
+        await embedder.embed(bulk(10, [3, 4]))
+        embedder._worker.stop()  # the last step's report follows its answers
+        return await embedder.metrics()
+
+    embedder = make(engine())
+    samples = asyncio.run(work())[1].decode()
+    assert f'embed_engine_texts_total{{class="bulk",model="{PROFILE.name}"}} 2.0' in samples
+    assert f'embed_engine_tokens_total{{class="bulk",model="{PROFILE.name}"}} 7.0' in samples

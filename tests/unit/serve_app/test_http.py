@@ -1,0 +1,259 @@
+"""The HTTP contract as far as no replica is needed for it: names, instructions, keys, limits, routes."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import Route
+
+from cluster.keys import create_key
+from serve_app.core.types import Priority, Slice, SliceAnswer
+from serve_app.http.keys import Scope
+from serve_app.http.openapi import openapi_document
+from serve_app.http.surface import SCOPES, HttpSurface
+from serve_app.model.tokenizer import TextTokenizer
+from tests.engines.deterministic import unit_vector
+from tests.unit.serve_app.surface import DIMENSIONS, FakeHandle, embed, send, settings, surface
+
+CANARY = "canary-7f3a"
+SCOPE_NAMES: tuple[Scope, ...] = ("embed", "admin")
+
+
+@pytest.fixture
+def handle() -> FakeHandle:
+    return FakeHandle()
+
+
+@pytest.fixture
+def app(tmp_path: Path, handle: FakeHandle) -> HttpSurface:
+    return surface(settings(tmp_path), handle)
+
+
+def texts_sent(app: HttpSurface, handle: FakeHandle) -> list[str]:
+    tokenizer: TextTokenizer = app._router.catalog.routes[0].tokenizer
+    return [
+        tokenizer._tokenizer.decode(sent.ids[sent.offsets[row] : sent.offsets[row + 1]].tolist())
+        for sent in handle.slices
+        for row in range(sent.texts)
+    ]
+
+
+def error(response: httpx.Response) -> tuple[int, str | None, str]:
+    content = response.json()["error"]
+    assert set(content) == {"message", "type", "param", "code"}
+    assert CANARY not in response.text
+    return response.status_code, content["param"], content["code"]
+
+
+def test_the_vectors_are_those_of_the_replica_under_the_name_that_was_asked_for(
+    app: HttpSurface, handle: FakeHandle
+) -> None:
+    response = embed(app, model="text-embedding-3-small")
+    content = response.json()
+    assert content["model"] == "text-embedding-3-small"
+    expected = unit_vector(handle.slices[0].ids, DIMENSIONS)
+    np.testing.assert_array_equal(np.array(content["data"][0]["embedding"], dtype=np.float32), expected)
+    assert content["usage"]["prompt_tokens"] == handle.slices[0].tokens
+
+
+def test_the_address_without_v1_is_the_same(app: HttpSurface) -> None:
+    body = {"model": "qwen3", "input": "late delivery"}
+    assert send(app, "POST", "/embeddings", json=body).json() == embed(app).json()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"model": "qwen3@contracts"}, {"instruction": "@contracts"}, {"instruction": "Find the clause"}]
+)
+def test_a_named_instruction_is_the_instruction(app: HttpSurface, handle: FakeHandle, fields: dict[str, str]) -> None:
+    assert embed(app, **fields).status_code == 200
+    assert texts_sent(app, handle) == ["Instruct: Find the clause\nQuery:late delivery"]
+
+
+def test_presets_can_be_replaced_while_requests_come_in(app: HttpSurface, handle: FakeHandle) -> None:
+    before = embed(app, model="qwen3@contracts").headers["x-embed-config"]
+    app._router.reconfigure({"presets": {"contracts": "Find it"}})
+    after = embed(app, model="qwen3@contracts").headers["x-embed-config"]
+    assert texts_sent(app, handle)[1] == "Instruct: Find it\nQuery:late delivery"
+    assert before != after
+
+
+def test_half_precision_halves_the_answer(app: HttpSurface, handle: FakeHandle) -> None:
+    response = embed(app, encoding_format="base64", embed_dtype="float16", dimensions=64)
+    decoded = np.frombuffer(base64.b64decode(response.json()["data"][0]["embedding"]), dtype="<f2")
+    expected = unit_vector(handle.slices[0].ids, DIMENSIONS)[:64]
+    np.testing.assert_allclose(decoded, expected / np.linalg.norm(expected), atol=1e-3)
+
+
+def test_bulk_requests_travel_as_bulk(app: HttpSurface, handle: FakeHandle) -> None:
+    embed(app, priority="bulk")
+    assert [sent.priority for sent in handle.slices] == [Priority.BULK]
+
+
+def test_a_text_seen_before_is_not_computed_again_unless_the_client_says_so(
+    app: HttpSurface, handle: FakeHandle
+) -> None:
+    first, second = embed(app), embed(app, dimensions=64)
+    assert len(handle.slices) == 1
+    fresh = [embed(app, headers={"cache-control": word}) for word in ("no-cache", "no-store")]
+    assert len(handle.slices) == 3
+    assert [response.json() for response in fresh] == [first.json()] * 2
+    assert len(second.json()["data"][0]["embedding"]) == 64
+
+
+REFUSALS: dict[str, tuple[dict[str, object], tuple[int, str | None, str]]] = {
+    "unknown model": ({"model": CANARY}, (404, "model", "model_not_found")),
+    "unknown preset of a model": ({"model": f"qwen3@{CANARY}"}, (404, "model", "model_not_found")),
+    "unknown preset": ({"instruction": f"@{CANARY}"}, (400, "instruction", "invalid_value")),
+    "empty list": ({"input": []}, (400, "input", "invalid_value")),
+    "empty text": ({"input": [CANARY, ""]}, (400, "input", "invalid_value")),
+    "no ids": ({"input": [[1], []]}, (400, "input", "invalid_value")),
+    "too many inputs": ({"input": [CANARY] * 2049}, (400, "input", "batch_too_large")),
+    "too many tokens in all": ({"input": [f"{CANARY} " * 30] * 20}, (400, "input", "context_length_exceeded")),
+    "one input too long": ({"input": "x" * 300_000}, (400, "input", "context_length_exceeded")),
+    "id outside the vocabulary": ({"input": [[1], [151_669]]}, (400, "input", "invalid_value")),
+    "a query of ids": ({"input": [1, 2], "input_type": "query"}, (400, "input", "invalid_value")),
+    "dimensions": ({"dimensions": 31}, (400, "dimensions", "dimensions_unsupported")),
+    "half precision as decimals": ({"embed_dtype": "float16"}, (400, "embed_dtype", "invalid_value")),
+    "a document with an instruction": (
+        {"input_type": "document", "instruction": CANARY},
+        (400, "instruction", "invalid_value"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_bad_request_is_refused_by_name_and_sends_nothing(case: str, app: HttpSurface, handle: FakeHandle) -> None:
+    fields, expected = REFUSALS[case]
+    assert error(embed(app, **fields)) == expected
+    assert handle.slices == []
+
+
+def test_token_ids_can_be_refused_with_the_way_out_for_langchain(tmp_path: Path, handle: FakeHandle) -> None:
+    app = surface(settings(tmp_path, raw_token_ids="reject"), handle)
+    response = embed(app, input=[[1, 2]])
+    assert error(response) == (400, "input", "invalid_value")
+    assert "check_embedding_ctx_length=False" in response.json()["error"]["message"]
+    assert embed(app).status_code == 200
+
+
+def test_a_request_that_is_too_long_is_cut_where_it_says(app: HttpSurface, handle: FakeHandle) -> None:
+    whole = [1 + number % 200 for number in range(33_000)]
+    limited = app._router.settings.limits.max_request_tokens
+    assert error(embed(app, input=whole, truncate="end")) == (400, "input", "context_length_exceeded")
+    assert limited < 32_768  # the cut input is still too long for the request
+
+
+def test_a_compressed_body_is_refused(app: HttpSurface) -> None:
+    response = send(app, "POST", "/v1/embeddings", content=b"x", headers={"content-encoding": "gzip"})
+    assert error(response) == (415, None, "unsupported_body")
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/tokenize"])
+def test_a_body_over_the_limit_is_refused(app: HttpSurface, path: str) -> None:
+    assert error(send(app, "POST", path, content=b" " * (2**20 + 1))) == (413, None, "body_too_large")
+
+
+def test_tokens_are_those_that_would_be_embedded(app: HttpSurface, handle: FakeHandle) -> None:
+    body = {"model": "qwen3@contracts", "input": ["late delivery", "年假"]}
+    content = send(app, "POST", "/v1/tokenize", json=body).json()
+    embed(app, **body)
+    assert [item["tokens"] for item in content["data"]] == [
+        handle.slices[0].ids[: content["data"][0]["count"]].tolist(),
+        handle.slices[0].ids[content["data"][0]["count"] :].tolist(),
+    ]
+    assert content["total_tokens"] == handle.slices[0].tokens
+
+
+def test_a_model_card_has_the_fingerprint_that_the_replica_reports(app: HttpSurface) -> None:
+    card = send(app, "GET", "/v1/models/qwen3").json()
+    assert card["fingerprint"] == "3f2a91c07b44d1e8-77b0c1d2-last-bfloat16"
+    assert error(send(app, "GET", f"/v1/models/{CANARY}")) == (404, "model", "model_not_found")
+
+
+def test_a_failure_inside_is_an_error_without_details(tmp_path: Path) -> None:
+    async def fail(_: Slice) -> SliceAnswer:
+        raise KeyError(CANARY)
+
+    app = surface(settings(tmp_path), FakeHandle(fail))
+    with pytest.raises(KeyError):  # Serve logs what leaves the application; the client has its answer by then
+        embed(app)
+
+
+# Keys
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> dict[str, str]:
+    file = tmp_path / "keys.yaml"
+    return {scope: create_key(file, name=scope, scopes=[scope]) for scope in SCOPE_NAMES}
+
+
+@pytest.fixture
+def locked(tmp_path: Path, handle: FakeHandle, keys: dict[str, str]) -> HttpSurface:
+    return surface(settings(tmp_path / "model", keys_file=tmp_path / "keys.yaml"), handle)
+
+
+def declared_paths(app: HttpSurface) -> set[str]:
+    return {route.path for route in app.routes if isinstance(route, Route | APIRoute)}
+
+
+def test_every_route_declares_who_may_use_it(app: HttpSurface) -> None:
+    assert declared_paths(app) == set(SCOPES)
+
+
+def test_every_route_is_documented(app: HttpSurface) -> None:
+    documented = set(openapi_document("t", "1")["paths"])
+    undocumented = {path.replace("{model:path}", "{model}") for path in declared_paths(app)} - documented
+    assert undocumented == {"/embeddings", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+
+
+def request_to(path: str) -> tuple[str, str]:
+    method = "POST" if path in {"/v1/embeddings", "/embeddings", "/v1/tokenize"} else "GET"
+    return method, path.replace("{model:path}", "qwen3")
+
+
+@pytest.mark.parametrize("path", [path for path, scope in SCOPES.items() if scope is not None])
+def test_a_route_that_needs_a_key_says_how_to_send_one(locked: HttpSurface, handle: FakeHandle, path: str) -> None:
+    method, address = request_to(path)
+    response = send(locked, method, address, json={"model": "qwen3", "input": CANARY})
+    assert error(response) == (401, None, "invalid_api_key")
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert handle.slices == []
+
+
+def test_a_key_opens_what_its_scope_allows(locked: HttpSurface, keys: dict[str, str]) -> None:
+    for_embed = {"authorization": f"Bearer {keys['embed']}"}
+    assert embed(locked, headers=for_embed).status_code == 200
+    assert error(send(locked, "GET", "/metrics", headers=for_embed)) == (403, None, "insufficient_scope")
+    assert embed(locked, headers={"authorization": f"Bearer {keys['admin']}"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/openapi.json"])
+def test_probes_and_documentation_need_no_key(locked: HttpSurface, path: str) -> None:
+    assert send(locked, "GET", path).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["Bearer EMPTY", "Bearer whatever", "Basic eDp5"])
+def test_without_keys_configured_any_key_is_fine(app: HttpSurface, header: str) -> None:
+    assert embed(app, headers={"authorization": header}).status_code == 200
+
+
+# Pages of other sites
+
+
+def test_pages_of_other_sites_may_not_call_unless_configured(app: HttpSurface) -> None:
+    assert "access-control-allow-origin" not in embed(app, headers={"origin": "https://wiki.example"}).headers
+
+
+def test_a_configured_origin_may_call(tmp_path: Path, handle: FakeHandle) -> None:
+    app = surface(settings(tmp_path, cors_origins=["https://wiki.example"]), handle)
+    ask = {"origin": "https://wiki.example", "access-control-request-method": "POST"}
+    assert send(app, "OPTIONS", "/v1/embeddings", headers=ask).status_code == 200
+    allowed = embed(app, headers={"origin": "https://wiki.example"}).headers["access-control-allow-origin"]
+    assert allowed == "https://wiki.example"
+    assert "access-control-allow-origin" not in embed(app, headers={"origin": "https://other.example"}).headers
