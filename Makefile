@@ -3,7 +3,7 @@ PYTHON ?= python3
 MODEL ?=
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := requirements/base.txt requirements/cpu.txt requirements/dev.txt
+LOCKS := requirements/base.txt requirements/cpu.txt requirements/dev.txt requirements/clients.txt
 READY := $(VENV)/.ready
 
 help:  ## List the verbs
@@ -30,11 +30,26 @@ unit: $(READY)  ## The fast tests alone (seconds)
 check: $(READY)  ## Format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
-bench: $(READY)  ## Measure against bare vLLM and write docs/benchmarks.md (about 8 minutes)
-	@$(BIN)/python -m benchmarks.serving && $(BIN)/python -m benchmarks.report
+bench: $(READY)  ## Measure everything but the soak and write docs/benchmarks.md (about 25 minutes)
+	@$(BIN)/python -m benchmarks.serving --peers --resume
+	@$(BIN)/python -m benchmarks.isolation --resume
+	@$(BIN)/python -m benchmarks.overload --resume
+	@$(BIN)/python -m benchmarks.wide --resume
+	@$(MAKE) --no-print-directory report
+
+soak: $(READY)  ## Ten minutes of steady load: does memory grow?
+	@$(BIN)/python -m benchmarks.soak --minutes 10
+	@$(MAKE) --no-print-directory report
+
+report: $(READY)  ## Rewrite tables and pictures of docs/benchmarks.md from the rows
+	@$(BIN)/python -m benchmarks.plots || true
+	@$(BIN)/python -m benchmarks.report
+
+peers: $(READY)  ## Make the environments of the other servers that `make bench` compares with
+	@bash benchmarks/peers/setup.sh infinity
 
 clean:  ## Remove .venv and caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help setup demo serve test unit check bench clean
+.PHONY: help setup demo serve test unit check bench soak report peers clean
 .DEFAULT_GOAL := help
