@@ -16,11 +16,11 @@ from pathlib import Path
 from benchmarks import texts
 from benchmarks.load import Load, summarise
 from benchmarks.rows import Figures
-from serve_app.checkpoint import read_profile
 from serve_app.core.types import Priority, TokenIds
 from serve_app.engines.vllm_engine import VllmEngine
+from serve_app.model.checkpoint import read_profile
+from serve_app.model.tokenizer import TextTokenizer
 from serve_app.settings import EngineSettings, ModelSettings
-from serve_app.tokenizer import TextTokenizer
 
 DISTINCT_REQUESTS = 8  # the engine keeps no prefix cache, so it cannot profit when they come round again
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -19,7 +19,7 @@ from benchmarks.rows import ROOT
 from serve_app.core.errors import SetupError
 
 HOST = "127.0.0.1"
-START_LIMIT_S = 180.0
+START_LIMIT_S = 300.0
 STOP_GRACE_S = 10.0
 POLL_S = 0.1
 TAIL_CHARACTERS = 600
@@ -27,11 +27,20 @@ TAIL_CHARACTERS = 600
 Process = subprocess.Popen[str]
 
 
-def start(arguments: Sequence[str], environment: Mapping[str, str], log: Path, has_pipes: bool = False) -> Process:
-    """This Python with `arguments`. With pipes its stdin and stdout are ours; everything else it says goes to `log`."""
+def start(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    has_pipes: bool = False,
+    program: str = sys.executable,
+) -> Process:
+    """This Python, or another program, with `arguments`; what it says goes to `log`.
+
+    With pipes its stdin and stdout are ours.
+    """
     with log.open("w", encoding="utf-8") as output:
         return subprocess.Popen(
-            [sys.executable, *arguments],
+            [program, *arguments],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
@@ -44,16 +53,34 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], log: Path, h
 
 def wait_until_ready(process: Process, url: str, log: Path) -> None:
     """Return once `url` answers 200. Raises SetupError with the end of the log if that never comes."""
-    deadline = time.monotonic() + START_LIMIT_S
     with httpx.Client(timeout=10.0, trust_env=False) as client:
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise SetupError(f"A server ended with exit code {process.returncode} while it started:\n{tail(log)}")
+
+        def answers() -> bool:
             with suppress(httpx.TransportError):
-                if client.get(url).status_code == 200:
-                    return
-            time.sleep(POLL_S)
-    raise SetupError(f"{url} did not answer 200 within {START_LIMIT_S:.0f} s:\n{tail(log)}")
+                return client.get(url).status_code == 200
+            return False
+
+        _wait(process, answers, f"{url} did not answer 200", log)
+
+
+def wait_until_said(process: Process, words: str, log: Path) -> None:
+    """Return once the process has printed `words`. Raises SetupError with the end of the log if that never comes."""
+
+    def has_said() -> bool:
+        return words in log.read_text(encoding="utf-8", errors="replace")
+
+    _wait(process, has_said, f"A server did not say `{words}`", log)
+
+
+def _wait(process: Process, is_ready: Callable[[], bool], complaint: str, log: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SetupError(f"A server ended with exit code {process.returncode} while it started:\n{tail(log)}")
+        if is_ready():
+            return
+        time.sleep(POLL_S)
+    raise SetupError(f"{complaint} within {START_LIMIT_S:.0f} s:\n{tail(log)}")
 
 
 def stop(process: Process) -> None:
@@ -67,7 +94,7 @@ def stop(process: Process) -> None:
     except subprocess.TimeoutExpired:
         pass
     finally:
-        for pid in _session_members(process.pid):
+        for pid in session_members(process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
@@ -94,7 +121,7 @@ def tail(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace").strip()[-TAIL_CHARACTERS:]
 
 
-def _session_members(leader: int) -> list[int]:
+def session_members(leader: int) -> list[int]:
     """Every process of the session, orphans included. The kernel gives out no pid that is still a session's id."""
     members = []
     for entry in Path("/proc").iterdir():

@@ -11,12 +11,13 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cases import CASES, Case, Metric
-from benchmarks.rows import RESULTS, ROOT, Facts, Figures, Row, read
+from benchmarks import plots, scenario_report, trials
+from benchmarks.cases import CASES, PEERS, Case, Metric
+from benchmarks.rows import RESULTS, ROOT, Figures, Row, read
+from benchmarks.tables import markdown, number, replace_between_markers, where
 from serve_app.core.errors import EmbedError, SetupError
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- serving: begin -->", "<!-- serving: end -->"
 MIN_PAIRS = 5  # fewer say too little about a machine that is never quite still
 UNITS: dict[Metric, str] = {"requests_per_s": "requests/s", "p50_ms": "p50, ms", "tokens_per_s": "tokens/s"}
 FIGURE_HEADINGS = ("case", "of", "requests/s", "p50, ms", "p99, ms", "tokens/s", "client CPUs")
@@ -49,7 +50,7 @@ class Line:
         """What stands under HEADINGS."""
         sign = "≤" if self.case.is_lower_better else "≥"
         limits = tuple(f"{sign} {limit}" if limit is not None else "" for limit in (self.case.bar, self.case.goal))
-        figures = (_number(self.ours), _number(self.theirs), f"{self.ratio:.2f}", f"{self.low:.2f} – {self.high:.2f}")
+        figures = (number(self.ours), number(self.theirs), f"{self.ratio:.2f}", f"{self.low:.2f} – {self.high:.2f}")
         return (self.case.title, UNITS[self.case.metric], *figures, *limits, self.verdict, self.peer)
 
 
@@ -59,31 +60,47 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     return [_line(case, pairs) for case, pairs in mine.items() if pairs]
 
 
-def latest_complete_run(rows: Sequence[Row]) -> list[Row]:
-    """Rows of the newest run that has enough pairs of every case. Raises SetupError if there is none."""
-    for run in sorted({row.facts.run for row in rows}, reverse=True):
-        mine = [row for row in rows if row.facts.run == run]
-        if all(sum(row.case == case.name for row in mine) >= MIN_PAIRS for case in CASES):
-            return mine
-    raise SetupError(f"No run has {MIN_PAIRS} pairs of every case: run `python -m benchmarks.serving` first.")
+def latest_pairs(rows: Sequence[Row]) -> list[Row]:
+    """Of each case the rows of the newest run that has enough pairs of it. Raises SetupError if a case has none.
+
+    Cases against PEERS, which not every machine can start, may be missing.
+    """
+    chosen: list[Row] = []
+    for case in CASES:
+        pairs = _latest(rows, case)
+        if not pairs and case.against not in PEERS:
+            raise SetupError(
+                f"No run has {MIN_PAIRS} pairs of {case.name}: run `python -m benchmarks.serving --cases {case.name}`."
+            )
+        chosen += pairs
+    return chosen
+
+
+def _latest(rows: Sequence[Row], case: Case) -> list[Row]:
+    mine = [row for row in rows if row.case == case.name]
+    for run in sorted({row.facts.run for row in mine}, reverse=True):
+        pairs = [row for row in mine if row.facts.run == run]
+        if len(pairs) >= MIN_PAIRS:
+            return pairs
+    return []
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Markdown about one run: where it ran, the table, and how long each contestant needed to start."""
-    facts = rows[0].facts
-    ratios = _markdown(HEADINGS, [line.cells() for line in lines(rows)])
-    figures = _markdown(FIGURE_HEADINGS, _figure_cells(rows))
-    starts = _markdown(("start of", "seconds"), [(name, f"{seconds:.0f}") for name, seconds in facts.ready_s.items()])
-    return "\n\n".join([_where(facts), ratios, figures, starts])
+    """Markdown: where the cases were measured, the table, and how long each contestant needed to start."""
+    ratios = markdown(HEADINGS, [line.cells() for line in lines(rows)])
+    figures = markdown(FIGURE_HEADINGS, _figure_cells(rows))
+    ready_s = {name: seconds for row in rows for name, seconds in row.facts.ready_s.items()}
+    starts = markdown(("start of", "seconds"), [(name, f"{seconds:.0f}") for name, seconds in ready_s.items()])
+    return "\n\n".join([_where(rows), ratios, figures, starts])
 
 
-def replace_between_markers(page: str, content: str) -> str:
-    """The page with `content` between the markers. Raises SetupError if they are not there, in order, once each."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise SetupError(f"The page needs one {BEGIN} and, after it, one {END}.")
-    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+def _where(rows: Sequence[Row]) -> str:
+    """One line a run; with several runs each names its cases."""
+    runs = {row.facts.run: row.facts for row in rows}
+    if len(runs) == 1:
+        return where(rows[0].facts)
+    cases = {run: dict.fromkeys(row.case for row in rows if row.facts.run == run) for run in runs}
+    return "\n".join(f"- {', '.join(cases[run])}: {where(facts)}" for run, facts in runs.items())
 
 
 def show(table_lines: Sequence[Line], console: Console) -> None:
@@ -103,10 +120,12 @@ def show_alone(figures: Mapping[Case, Sequence[Figures]], ready_s: float, consol
     console.print(f"ready in {ready_s:.1f} s")
 
 
-def write(page: Path, results: Path) -> None:
-    """Bring the tables of `page` up to date with `results`."""
-    content = render(latest_complete_run(read(results)))
-    page.write_text(replace_between_markers(page.read_text(encoding="utf-8"), content), encoding="utf-8")
+def write(page: Path, results: Path, scenario_results: Path) -> None:
+    """Bring the tables of `page` up to date with both files of results."""
+    text = page.read_text(encoding="utf-8")
+    text = replace_between_markers(text, "serving", render(latest_pairs(read(results))))
+    scenarios = scenario_report.render(trials.read(scenario_results), plots.available(page.parent / "img"))
+    page.write_text(replace_between_markers(text, "scenarios", scenarios), encoding="utf-8")
 
 
 def _line(case: Case, rows: Sequence[Row]) -> Line:
@@ -129,26 +148,12 @@ def _figure_cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 def _medians(loads: Sequence[Figures]) -> tuple[str, ...]:
     """Cells for the last five of FIGURE_HEADINGS."""
     names = ("requests_per_s", "p50_ms", "p99_ms", "tokens_per_s")
-    medians = [_number(median(getattr(load, name) for load in loads)) for name in names]
+    medians = [number(median(getattr(load, name) for load in loads)) for name in names]
     return (*medians, f"{median(load.client_cpus for load in loads):.2f}")
-
-
-def _where(facts: Facts) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-    changed = " with uncommitted changes" if facts.is_dirty else ""
-    return f"{facts.run[:10]}, commit {facts.commit[:12]}{changed}, {facts.cpus} × {facts.cpu}; {versions}."
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows))
 
 
 if __name__ == "__main__":
     try:
-        write(PAGE, RESULTS)
+        write(PAGE, RESULTS, trials.RESULTS)
     except EmbedError as error:
         sys.exit(f"report: {error.message}")

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "serving.jsonl"
-WRITTEN_BY_BENCHMARKS = (":(exclude)benchmarks/results", ":(exclude)docs/benchmarks.md")
+WRITTEN_BY_BENCHMARKS = (":(exclude)benchmarks/results", ":(exclude)docs/benchmarks.md", ":(exclude)docs/img")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Row:
 
     def to_json(self) -> str:
         fields = asdict(self)
-        return json.dumps(_rounded({**fields.pop("facts"), **fields}), ensure_ascii=False)
+        return json.dumps(rounded({**fields.pop("facts"), **fields}), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str) -> Row:
@@ -74,7 +74,13 @@ class Row:
         return cls(facts=facts, ours=ours, theirs=theirs, **fields)
 
 
-def append(path: Path, row: Row) -> None:
+class Writable(Protocol):
+    """What a results file holds a line of."""
+
+    def to_json(self) -> str: ...
+
+
+def append(path: Path, row: Writable) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(row.to_json() + "\n")
@@ -82,9 +88,14 @@ def append(path: Path, row: Row) -> None:
 
 def read(path: Path) -> list[Row]:
     """All rows, oldest first; none if there is no file."""
+    return [Row.from_json(line) for line in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines that hold something; none if there is no file."""
     if not path.exists():
         return []
-    return [Row.from_json(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def now() -> str:
@@ -104,10 +115,10 @@ def gather_facts(ready_s: Mapping[str, float]) -> Facts:
     )
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """The same JSON value without the digits that no measurement has."""
     if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
+        return {name: rounded(item) for name, item in value.items()}
     return round(value, 3) if isinstance(value, float) else value
 
 

@@ -31,8 +31,10 @@ def batch(texts: int, serial: int) -> list[str]:
     return [short(serial)] if texts == 1 else [_LONG_TEXT % (serial + index) for index in range(texts)]
 
 
-def body(model: str, texts: int, serial: int) -> bytes:
-    """The request that carries `batch(texts, serial)`."""
+def body(model: str, texts: int, serial: int, priority: str = "") -> bytes:
+    """The request that carries `batch(texts, serial)`; without a priority it names none."""
     inputs = batch(texts, serial)
     request = {"model": model, "input": inputs[0] if texts == 1 else inputs, "encoding_format": "base64"}
+    if priority:
+        request["priority"] = priority
     return json.dumps(request, ensure_ascii=False).encode()

@@ -1,0 +1,1 @@
+"""How peers that do not start with one command are started."""
