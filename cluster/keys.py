@@ -145,8 +145,17 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
+def _keep_owner(descriptor: int, target: Path) -> None:
+    """Whoever could read the file before must be able to read its successor: the Routers may run as somebody else."""
+    if target.exists():
+        before = target.stat()
+        os.fchmod(descriptor, before.st_mode & 0o777)
+        if before.st_uid != os.geteuid():
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+
+
 def _write(path: Path, records: Sequence[KeyRecord]) -> None:
-    """Replace the file in one step, readable by its owner alone: a Router that reads meanwhile sees old or new."""
+    """Replace the file in one step: a Router that reads meanwhile sees old or new. A new one is its owner's alone."""
     content = {"keys": [record.model_dump(mode="json", exclude_none=True) for record in records]}
     target = path.resolve()  # a link goes on being one
     try:
@@ -156,6 +165,7 @@ def _write(path: Path, records: Sequence[KeyRecord]) -> None:
             try:
                 yaml.safe_dump(content, file, sort_keys=False, allow_unicode=True)
                 file.flush()
+                _keep_owner(file.fileno(), target)
                 os.fsync(file.fileno())
                 os.replace(file.name, target)  # noqa: PTH105  # the name is a string already
             except OSError:

@@ -10,7 +10,7 @@ from ray.serve.schema import LoggingConfig
 from serve_app.embedder import Embedder
 from serve_app.placement import placement_of
 from serve_app.router import Router
-from serve_app.settings import ROUTER_CPUS, AppSettings, LiveSettings, ModelSettings, Settings
+from serve_app.settings import ROUTER_CPUS, AppSettings, LimitSettings, LiveSettings, ModelSettings, Settings
 
 # Serve must never be the one that says no, for its 503 is not our JSON and knows no time to wait: admission is ours.
 ROUTER_REQUESTS = 100_000
@@ -56,4 +56,12 @@ def _embedder(model: ModelSettings, settings: AppSettings) -> serve.Application:
         logging_config=SERVE_LOGGING,
         **placement_of(model).deployment_options(),
     )(Embedder)
-    return _versioned(embedder, model, settings.limits).bind(model, settings.limits)
+    return _versioned(embedder, *_what_a_replica_uses(model, settings.limits)).bind(model, settings.limits)
+
+
+def _what_a_replica_uses(model: ModelSettings, limits: LimitSettings) -> tuple[Settings, Settings]:
+    """The settings whose change needs a new replica; others must not make every GPU load its model again."""
+    fixed = model.model_copy(update={"aliases": ()})
+    if model.gpus_per_replica or model.engine.threads:  # otherwise the replicas share the cores of the machine
+        fixed = fixed.model_copy(update={"replicas": 1})
+    return fixed, LimitSettings(max_queued_tokens=limits.max_queued_tokens)

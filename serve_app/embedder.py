@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,8 +16,9 @@ from serve_app.core.engine import EmbeddingEngine
 from serve_app.core.errors import EngineFailed, InputTooLong, InvalidRequest
 from serve_app.core.inbox import Feed, Job
 from serve_app.core.profile import ModelProfile
+from serve_app.core.step_results import Outcome, StepReport
 from serve_app.core.types import ReplicaCounters, Slice, SliceAnswer, Vectors
-from serve_app.core.worker import EngineWorker, Outcome, StepReport, WorkerLimits
+from serve_app.core.worker import EngineWorker, WorkerLimits, engine_is_gone
 from serve_app.engines.vllm_engine import VllmEngine
 from serve_app.model.checkpoint import locate, read_profile
 from serve_app.model.golden import read_golden
@@ -27,7 +30,9 @@ from serve_app.telemetry.ray_metrics import RayMetrics
 
 BULK_QUANTUM_SHARE = 8  # beside interactive traffic, bulk gets an eighth of a step at a time
 GIL_SWITCH_S = 0.0005  # the default of 5 ms would let the engine thread keep the event loop waiting that long
-MAX_FAULTS_IN_ROW = 3  # one faulty slice may be its texts' doing; so many one after the other are the engine's
+LEAVE_AFTER_S = 0.2  # time for the failures just delivered to reach their callers
+
+log = logging.getLogger("ray.serve")
 
 
 class Embedder:
@@ -41,6 +46,7 @@ class Embedder:
         engine = VllmEngine(settings, self._profile)
         check_engine(engine, self._profile, golden)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_leaving = False
         self._waiters: dict[Job, asyncio.Future[Vectors]] = {}
         self._longest_text = min(self._profile.max_tokens, engine.capacity_tokens)
         self._recorder = Recorder(RayMetrics())
@@ -49,7 +55,7 @@ class Embedder:
         )
         bounds = WorkerLimits(limits.max_queued_tokens, settings.engine.stuck_after_s)
         self._worker = EngineWorker(engine, _feed(engine), bounds, self._deliver, self._report)
-        self._worker.start()
+        self._worker.start(self._crashed)
 
     async def embed(self, slice_: Slice) -> SliceAnswer:
         """Vectors of the slice's texts, in order.
@@ -70,16 +76,19 @@ class Embedder:
             del self._waiters[job]
 
     async def describe(self) -> ModelProfile:
+        """What is served here. Routers ask this to learn whether anything is: if not, it raises ReplicaUnavailable."""
+        if not self._worker.is_serving or self._worker.is_stuck(time.monotonic()):
+            raise engine_is_gone()
         return self._profile
 
     async def counters(self) -> ReplicaCounters:
         worker = self._worker
         return ReplicaCounters(
             replica=serve.get_replica_context().replica_id.unique_id,
-            texts={priority.label: count for priority, count in worker.texts_done.items()},
-            tokens={priority.label: count for priority, count in worker.tokens_done.items()},
+            texts={priority.label: count for priority, count in worker.done.texts.items()},
+            tokens={priority.label: count for priority, count in worker.done.tokens.items()},
             queued_tokens=worker.queued_tokens,
-            steps=worker.steps,
+            steps=worker.done.steps,
         )
 
     async def metrics(self) -> tuple[str, bytes]:
@@ -93,11 +102,12 @@ class Embedder:
         self._recorder.flush()  # also while nothing happens, so that the last gauges reach Ray's metrics
         if worker.is_stuck(time.monotonic()):
             worker.give_up()
+            self._leave_soon()
             raise EngineFailed("The engine works on texts and has finished none for too long.")
         if not worker.is_serving:
             raise EngineFailed("The engine has stopped.")
-        if worker.faults_in_row >= MAX_FAULTS_IN_ROW:
-            raise EngineFailed(f"The vectors of the last {worker.faults_in_row} slices were faulty.")
+        if worker.done.fault_run.blames_engine:
+            raise EngineFailed(f"All vectors of the last {worker.done.fault_run.slices} slices were faulty.")
 
     def _check(self, slice_: Slice) -> None:
         lengths = np.diff(slice_.offsets)
@@ -121,6 +131,23 @@ class Embedder:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._settle, outcomes)
 
+    def _crashed(self) -> None:
+        """Runs on the engine thread, which is ending. The loop is known: only texts, which come with one, crash it."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._leave_soon)
+
+    def _leave_soon(self) -> None:
+        """End the process once its last answers are out.
+
+        Serve needs seconds to replace a replica that says it is unhealthy, and meanwhile prefers it to all others,
+        because it fails so fast; a process that has ended gets no more slices.
+        """
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        log.error("The engine of this replica has stopped: the process ends, so that it gets no more slices.")
+        asyncio.get_running_loop().call_later(LEAVE_AFTER_S, _leave)
+
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         for job, error in outcomes:
             answer = self._waiters.get(job)
@@ -134,3 +161,7 @@ class Embedder:
 
 def _feed(engine: EmbeddingEngine) -> Feed:
     return Feed(engine.step_tokens, max(256, engine.step_tokens // BULK_QUANTUM_SHARE), engine.capacity_tokens)
+
+
+def _leave() -> None:
+    os._exit(1)  # not sys.exit: nothing may wait for the engine thread, which may never come back

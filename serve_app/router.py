@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ray import serve
 
 from serve_app.core import dimensions, instructions
-from serve_app.core.errors import InputTooLong, InvalidRequest, ReplicaUnavailable, RequestError, TooManyInputs
+from serve_app.core.errors import InvalidRequest, ReplicaUnavailable, RequestError
 from serve_app.core.types import TokenIds, Vectors
 from serve_app.dispatch.availability import ReplicaGate
 from serve_app.dispatch.dispatcher import SliceDispatcher
@@ -24,15 +23,13 @@ from serve_app.http.responses import ModelCard
 from serve_app.http.schemas import PRIORITIES, EmbeddingRequest, TextRequest, TokenizeRequest, is_text
 from serve_app.http.surface import HttpSurface
 from serve_app.model.catalog import Catalog, ModelRoute, open_route
-from serve_app.model.tokenizer import Truncate
+from serve_app.model.inputs import InputReader
 from serve_app.settings import AppSettings, LiveSettings, ModelSettings
 from serve_app.telemetry.metrics import Recorder
 from serve_app.telemetry.ray_metrics import RayMetrics
 from serve_app.telemetry.scrape import gather
 
 READY_PROBE_S = 5.0
-INLINE_CHARACTERS = 500  # about 0.1 ms of tokenising: less than the two thread switches that would take it off the loop
-MAX_TOKENIZE_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class Router:
         self._live = (settings.live, settings.live.version)
         self._handles = handles
         self.catalog = Catalog([self._open(model, handles[model.served_name]) for model in settings.models])
-        self._tokenizers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokenizer")
+        self._inputs = InputReader(settings.limits, settings.router.raw_token_ids == "accept")  # noqa: S105
 
     def __serve_build_asgi_app__(self) -> HttpSurface:
         """Serve calls this once, after the constructor."""
@@ -68,46 +65,28 @@ class Router:
         live = LiveSettings.model_validate(user_config)
         self._live = (live, live.version)
 
-    async def embed(self, request: EmbeddingRequest, cache_mode: CacheMode) -> Answer:
-        """Raises RequestError, before any work if it can."""
+    async def embed(self, request: EmbeddingRequest, cache_mode: CacheMode, deadline: float) -> Answer:
+        """`deadline` is on the event loop's clock. Raises RequestError, before any work if it can, or TimeoutError."""
         live, version = self._live
         route, prefix = self._reading(request, live)
         size = dimensions.check(route.profile, request.dimensions)
-        texts = await self._token_ids(route, request, prefix)
-        tokens = sum(map(len, texts))
-        if tokens > self._limits.max_request_tokens:
-            raise InputTooLong(
-                f"`input` has {tokens} tokens in all; the limit of one request is {self._limits.max_request_tokens}: "
-                "send several requests.",
-                param="input",
-            )
-        embedded = await route.source.embed(
-            texts, PRIORITIES[request.priority], self._limits.request_timeout_s, cache_mode
-        )
+        texts = await self._token_ids(route, request, prefix, deadline)
+        timeout_s = deadline - asyncio.get_running_loop().time()
+        embedded = await route.source.embed(texts, PRIORITIES[request.priority], timeout_s, cache_mode)
         vectors = dimensions.cut(embedded.vectors, size)
-        return Answer(vectors, tokens, len(texts) - embedded.computed_texts, route.profile.name, version)
+        return Answer(vectors, sum(map(len, texts)), len(texts) - embedded.computed_texts, route.profile.name, version)
 
     async def tokenize(self, request: TokenizeRequest) -> tuple[ModelRoute, list[TokenIds]]:
         """The token ids that `embed` would compute, however long they are."""
         route, prefix = self._reading(request, self._live[0])
-        texts = request.texts
-        _check_inputs(texts, self._limits.max_inputs)
-        if sum(map(len, texts)) > MAX_TOKENIZE_CHARACTERS:
-            raise InputTooLong(
-                f"`input` has more than {MAX_TOKENIZE_CHARACTERS} characters: send several requests.", param="input"
-            )
-        loop = asyncio.get_running_loop()
-        return route, await loop.run_in_executor(self._tokenizers, route.tokenizer.encode, texts, prefix)
+        return route, await self._inputs.whole_texts(route.tokenizer, request.texts, prefix)
 
-    def cards(self) -> list[ModelCard]:
-        return [self._card(route) for route in self.catalog.routes]
+    async def cards(self) -> list[ModelCard]:
+        return list(await asyncio.gather(*map(self._card, self.catalog.routes)))
 
     async def card(self, model: str) -> ModelCard:
-        """With the fingerprint that a replica reports; raises ModelNotFound."""
-        route, _ = self.catalog.find(model)
-        if not route.profile.fingerprint:
-            await self._describe(route)
-        return self._card(route)
+        """Raises ModelNotFound."""
+        return await self._card(self.catalog.find(model)[0])
 
     async def check_ready(self) -> list[str]:
         """The names of the models; raises ReplicaUnavailable unless each answers from at least one replica."""
@@ -136,7 +115,10 @@ class Router:
         source = VectorSource(dispatcher, cache_bytes, model.served_name, self.recorder)
         return open_route(model, source, profile_reader(handle))
 
-    def _card(self, route: ModelRoute) -> ModelCard:
+    async def _card(self, route: ModelRoute) -> ModelCard:
+        """As a replica describes the model, or as it was known last if none answers."""
+        with suppress(ReplicaUnavailable):
+            await self._describe(route)
         return ModelCard(route.profile, route.aliases, tuple(sorted(self._live[0].presets)))
 
     def _reading(self, request: TextRequest, live: LiveSettings) -> tuple[ModelRoute, str]:
@@ -152,47 +134,16 @@ class Router:
         except (RequestError, TimeoutError):
             raise ReplicaUnavailable(f"{route.profile.name} has no ready replica yet.", retry_after_s=1.0) from None
 
-    async def _token_ids(self, route: ModelRoute, request: EmbeddingRequest, prefix: str) -> list[TokenIds]:
-        given = request.texts
-        _check_inputs(given, self._limits.max_inputs)
-        if not is_text(given):
-            return self._given_ids(route, given, prefix, request.truncate)
-        encode = route.tokenizer.encode_bounded
-        if len(prefix) * len(given) + sum(map(len, given)) <= INLINE_CHARACTERS:
-            return encode(given, prefix, request.truncate)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tokenizers, encode, given, prefix, request.truncate)
-
-    def _given_ids(
-        self, route: ModelRoute, given: list[list[int]], prefix: str, truncate: Truncate | None
+    async def _token_ids(
+        self, route: ModelRoute, request: EmbeddingRequest, prefix: str, deadline: float
     ) -> list[TokenIds]:
-        if self.settings.router.raw_token_ids == "reject":  # noqa: S105  # token ids, not a password
-            raise InvalidRequest(
-                "`input` must be text: this cluster refuses token ids, because those of another tokenizer would be "
-                "read as other words. In LangChain, set check_embedding_ctx_length=False.",
-                param="input",
-            )
+        given = request.texts
+        if is_text(given):
+            return await self._inputs.texts(route.tokenizer, given, prefix, request.truncate, deadline)
         if prefix:
             raise InvalidRequest(
                 "`input` as token ids cannot be a query: the instruction is text. Send the text, or put the "
                 "instruction's tokens into `input` and leave out `input_type` and `instruction`.",
                 param="input",
             )
-        vocabulary = route.profile.vocab_size
-        if max(map(max, given)) >= vocabulary:
-            raise InvalidRequest(
-                f"`input` has a token id outside the vocabulary: ids go from 0 to {vocabulary - 1}.", param="input"
-            )
-        return [route.tokenizer.finish_bounded(np.array(ids, dtype=np.int32), truncate) for ids in given]
-
-
-def _check_inputs(given: list[str] | list[list[int]], limit: int) -> None:
-    if not given:
-        raise InvalidRequest("`input` is an empty list: send at least one text.", param="input")
-    if len(given) > limit:
-        raise TooManyInputs(
-            f"`input` has {len(given)} items; the limit is {limit}: send several requests.", param="input"
-        )
-    if not all(given):
-        index = next(index for index, item in enumerate(given) if not item)
-        raise InvalidRequest(f"`input` is empty at index {index}: every text needs at least one token.", param="input")
+        return self._inputs.ids(route.profile, route.tokenizer, given, request.truncate)

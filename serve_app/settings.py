@@ -88,8 +88,13 @@ def embedder_deployment(served_name: str) -> str:
 class LimitSettings(Settings):
     max_inputs: int = Field(2048, ge=1, description="Inputs in one request (OpenAI's limit).")
     max_request_tokens: int = Field(1_000_000, ge=1024, description="Tokens of one request, all inputs together.")
-    max_body_mib: int = Field(32, ge=1, description="Size of one request body.")
-    request_timeout_s: float = Field(60.0, gt=0, description="Longest time to answer one request.")
+    max_body_mib: int = Field(16, ge=1, description="Size of one request body.")
+    max_buffered_mib: int = Field(
+        512, ge=1, description="Large bodies that one Router reads and works on at a time; past it a request gets 429."
+    )
+    request_timeout_s: float = Field(
+        60.0, gt=0, description="Longest time for one request, from its first byte to its vectors."
+    )
     slice_tokens: int = Field(8192, ge=64, description="Tokens of one slice, the unit between Router and Embedder.")
     slice_texts: int = Field(256, ge=1, description="Texts of one slice.")
     slices_per_replica: int = Field(2, ge=1, description="Slices one Router keeps under way for each replica.")
@@ -123,7 +128,7 @@ class AuthSettings(Settings):
 
 
 class ObservabilitySettings(Settings):
-    access_log: bool = Field(False, description="One line of JSON a request, without its texts.")
+    access_log: bool = Field(False, description="One line of JSON for each embeddings request, without its texts.")
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector for traces; needs the extra `otel`.")
 
 

@@ -30,17 +30,22 @@ class FairQueue(Generic[T]):
     """Deficit round robin over requests: a turn adds TURN_TOKENS of credit, and texts leave as far as credit goes.
 
     Turns cost nothing, so a request that waits alone fills whole slices. Each request keeps the order of its texts.
+    `occupied` is `tokens` with no request counted above `fair_part`: a large one does not hold up the others, which
+    take turns with it, so it must not shut them out either.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fair_part: int) -> None:
+        self.fair_part = fair_part
         self._requests: deque[T] = deque()
         self._is_turn_open = False  # the first request was stopped in its turn by the end of a slice
         self.tokens = 0
+        self.occupied = 0
         self.requests = 0
 
     def add(self, request: T) -> None:
         self._requests.append(request)
         self.tokens += request.waiting_tokens
+        self.occupied += min(request.waiting_tokens, self.fair_part)
         self.requests += 1
 
     def discard(self, request: T) -> None:
@@ -96,7 +101,9 @@ class FairQueue(Generic[T]):
 
     def _count_out(self, request: T, tokens: int) -> None:
         if tokens:
+            before = request.waiting_tokens
             request.waiting_tokens -= tokens
             self.tokens -= tokens
+            self.occupied -= min(before, self.fair_part) - min(request.waiting_tokens, self.fair_part)
             if not request.waiting_tokens:
                 self.requests -= 1

@@ -6,6 +6,7 @@ from math import exp
 
 WINDOW_S = 5.0  # what landed so long ago counts 1/e of what lands now
 ENOUGH_S = 0.25  # less busy time than this is an anecdote
+ENOUGH_TOKENS = 1.0  # fewer: every slice of the last half minute failed, which says nothing about speed
 
 
 class TokenRate:
@@ -23,8 +24,8 @@ class TokenRate:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """None until something is known."""
-        if self._busy_s >= ENOUGH_S:
+        """Above zero; None until something is known."""
+        if self._busy_s >= ENOUGH_S and self._tokens >= ENOUGH_TOKENS:
             return self._tokens / self._busy_s
         return self._reported or None
 

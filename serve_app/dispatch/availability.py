@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from serve_app.core.errors import ReplicaUnavailable, RequestError
 from serve_app.core.profile import ModelProfile
@@ -22,7 +23,10 @@ Describe = Callable[[], Awaitable[ModelProfile]]
 
 
 class ReplicaGate:
-    """Up until a probe fails; then down until one answers. `describe` raises RequestError, or hangs, when it cannot."""
+    """Up until a probe fails; then down until one answers. `describe` raises RequestError, or hangs, when it cannot.
+
+    Probes run in a context of their own: Serve cancels calls made in the context of a request whose client leaves.
+    """
 
     def __init__(self, describe: Describe, name: str) -> None:
         self.name = name
@@ -56,7 +60,7 @@ class ReplicaGate:
         if not self.is_up:
             return False
         if self._probe is None:
-            self._probe = asyncio.create_task(self._answers())
+            self._probe = asyncio.create_task(self._answers(), context=Context())
         return await asyncio.shield(self._probe)
 
     async def _answers(self) -> bool:
@@ -66,7 +70,7 @@ class ReplicaGate:
                 await self._describe_until_answered()
         except TimeoutError:
             self._down_since = began
-            self._return = asyncio.create_task(self._wait_for_return(began))
+            self._return = asyncio.create_task(self._wait_for_return(began), context=Context())
             return False
         finally:
             self._probe = None

@@ -2,11 +2,15 @@
 
 Nothing waits for a timer. A slice leaves as soon as there is room for one under way; what arrives meanwhile joins the
 next one. Idle, a text waits for nothing; loaded, slices grow until their budget.
+
+Everything here runs in a context of its own, never in that of the request that happened to cause it: Serve ties calls
+to the request in whose context they are made, and cancels them when its client leaves. A slice belongs to many.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import replace
 from functools import partial
 
@@ -17,12 +21,12 @@ from serve_app.core.retry import RetryBudget
 from serve_app.core.types import Priority, SliceAnswer, TokenIds
 from serve_app.dispatch.availability import ReplicaGate
 from serve_app.dispatch.lane import Computed, Hop, Lane, Ticket
+from serve_app.dispatch.queue_gauges import QueueGauges
 from serve_app.dispatch.slice_client import SendSlice
 from serve_app.settings import LimitSettings
-from serve_app.telemetry.metrics import QUEUE_SECONDS, QUEUE_TOKENS, RETRIES, SLICE_TOKENS, MetricSink
+from serve_app.telemetry.metrics import QUEUE_SECONDS, RETRIES, SLICE_TOKENS, MetricSink
 
 STALE_S = 2.0  # slices under way and none back for so long: does any replica still answer?
-GAUGE_S = 0.1
 NEVER = float("inf")
 
 
@@ -35,12 +39,14 @@ class SliceDispatcher:
         self._send = send
         self._gate = gate
         self._replicas = replicas
-        self._worthwhile_tokens = limits.second_slice_tokens
+        self._limits = limits
         self._admission = Admission(limits.max_queued_tokens * replicas, limits.max_wait_s)
-        self._lanes = [Lane(priority, limits, replicas) for priority in Priority]  # in the order in which they leave
+        fair_part = self._admission.fair_part
+        self._lanes = [Lane(priority, limits, replicas, fair_part) for priority in Priority]  # as they leave
+        self._context = Context()
         self._rate = TokenRate()
         self._retries = RetryBudget()
-        self._gauges = _QueueGauges(recorder, gate.name)
+        self._gauges = QueueGauges(recorder, gate.name)
         self._recorder = recorder
         self._is_pump_due = False
         self._next_expiry = NEVER
@@ -48,6 +54,11 @@ class SliceDispatcher:
         self._last_landing = 0.0
         self._is_watching = False
         self._suspicion: asyncio.Task[bool] | None = None
+
+    def is_one_slice(self, texts: list[TokenIds]) -> bool:
+        """Whether the texts are few and short enough to travel together."""
+        limits = self._limits
+        return len(texts) <= limits.slice_texts and sum(map(len, texts)) <= limits.slice_tokens
 
     async def embed(self, texts: list[TokenIds], priority: Priority, timeout_s: float) -> Computed:
         """Vectors of the texts: at least one, with at least one token each.
@@ -82,6 +93,7 @@ class SliceDispatcher:
             queued_first=sum(other.queue.tokens for other in first),
             next_in_turn=lane.queue.tokens_before(texts, tokens),
             under_way=sum(other.tokens_under_way for other in (*first, lane)),
+            occupied=sum(other.queue.occupied for other in (*first, lane)),
             tokens_per_s=self._rate.tokens_per_s,
         )
 
@@ -92,7 +104,7 @@ class SliceDispatcher:
         """
         if not self._is_pump_due:
             self._is_pump_due = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            asyncio.get_running_loop().call_soon(self._pump, context=self._context)
 
     def _pump(self) -> None:
         self._is_pump_due = False
@@ -101,8 +113,8 @@ class SliceDispatcher:
         for lane in self._lanes:
             while lane.may_leave:
                 hop = lane.leave(now)
-                hop.task = loop.create_task(self._carry(hop))
-                hop.task.add_done_callback(partial(self._land, lane, hop))
+                hop.task = loop.create_task(self._carry(hop), context=self._context.copy())
+                hop.task.add_done_callback(partial(self._land, lane, hop), context=self._context)
                 self._recorder.observe(SLICE_TOKENS, hop.slice.tokens, self._gate.name, lane.priority.label)
                 self._recorder.observe(
                     QUEUE_SECONDS, now - hop.parts[0][0].queued_at, self._gate.name, lane.priority.label
@@ -131,15 +143,19 @@ class SliceDispatcher:
         if not task.cancelled():  # cancelled: its texts were not computed, but not for want of speed
             is_busy = any(other.is_busy for other in self._lanes)
             self._rate.landed(hop.slice.tokens if error is None else 0, now, is_busy)
-        if error is None:
-            answer = task.result()
-            if hop.slice.tokens >= self._worthwhile_tokens:  # a small step tells how long it takes, not how fast it is
-                self._rate.reported(answer.tokens_per_s * self._replicas)
-            hop.deliver(answer)
-        else:
-            for ticket, _ in hop.parts:
-                lane.fail(ticket, error)
-        self._pump_soon()
+        try:
+            if error is None:
+                self._take_in(lane, hop, task.result())
+            else:
+                for ticket, _ in hop.parts:
+                    lane.fail(ticket, error)
+        finally:  # whatever an answer is like, the others in the queue must not wait for the next request
+            self._pump_soon()
+
+    def _take_in(self, lane: Lane, hop: Hop, answer: SliceAnswer) -> None:
+        if hop.slice.tokens >= self._limits.second_slice_tokens:  # a small step tells how long it takes, not how fast
+            self._rate.reported(answer.tokens_per_s * self._replicas)
+        lane.deliver(hop, answer)
 
     async def _is_any_replica_up(self) -> bool:
         """Asks the gate. If none is, nobody waits any longer: Serve would park their slices until one comes back."""
@@ -153,7 +169,7 @@ class SliceDispatcher:
     def _watch(self) -> None:
         if not self._is_watching:
             self._is_watching = True
-            asyncio.get_running_loop().call_later(STALE_S, self._look)
+            asyncio.get_running_loop().call_later(STALE_S, self._look, context=self._context)
 
     def _look(self) -> None:
         """While slices are under way: notice when none comes back."""
@@ -163,7 +179,7 @@ class SliceDispatcher:
             return
         loop = asyncio.get_running_loop()
         if loop.time() - max(oldest, self._last_landing) >= STALE_S:
-            self._suspicion = loop.create_task(self._is_any_replica_up())
+            self._suspicion = loop.create_task(self._is_any_replica_up(), context=self._context.copy())
         self._watch()
 
     def _expire_at(self, deadline: float) -> None:
@@ -171,7 +187,7 @@ class SliceDispatcher:
         if self._expiry is not None:
             self._expiry.cancel()
         self._next_expiry = deadline
-        self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
+        self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire, context=self._context)
 
     def _expire(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -182,23 +198,6 @@ class SliceDispatcher:
         earliest = min(waiting, default=NEVER)
         if earliest < NEVER:
             self._expire_at(earliest)
-
-
-class _QueueGauges:
-    """QUEUE_TOKENS, at most every GAUGE_S, and whenever the queues have become empty: nothing might follow that."""
-
-    def __init__(self, recorder: MetricSink, model_name: str) -> None:
-        self._recorder = recorder
-        self._model_name = model_name
-        self._shown = [0] * len(Priority)
-        self._shown_at = 0.0
-
-    def update(self, tokens: list[int], now: float) -> None:
-        if tokens == self._shown or (now - self._shown_at < GAUGE_S and any(tokens)):
-            return
-        self._shown, self._shown_at = tokens, now
-        for priority, waiting in zip(Priority, tokens, strict=True):
-            self._recorder.set(QUEUE_TOKENS, waiting, self._model_name, priority.label)
 
 
 def _error_of(task: asyncio.Task[SliceAnswer]) -> BaseException | None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serve_app.core.errors import DeadlineExceeded
+from serve_app.core.errors import DeadlineExceeded, ReplicaUnavailable
 from serve_app.core.fair_queue import FairQueue, Queued
 from serve_app.core.types import Priority, Slice, SliceAnswer, Vectors
 from serve_app.settings import LimitSettings
+
+REPLACED_RETRY_S = 5.0  # while replicas of two versions answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,12 @@ class Ticket(Queued):
     vectors: Vectors | None = field(default=None, init=False)
     fingerprint: str | None = field(default=None, init=False)
 
+    def fits(self, vectors: Vectors) -> bool:
+        """Whether they are as wide as the rows that are back; while replicas are replaced they need not be."""
+        return self.vectors is None or self.vectors.shape[1] == vectors.shape[1]
+
     def fill(self, rows: range, vectors: Vectors, fingerprint: str) -> None:
-        """Some rows came back; the last ones complete the answer."""
+        """Some rows came back, and they fit; the last ones complete the answer."""
         if self.answer.done():
             return
         if self.missing == len(self.texts):
@@ -69,20 +75,13 @@ class Hop:
         """Whether nobody waits for any of its rows."""
         return all(ticket.answer.done() for ticket, _ in self.parts)
 
-    def deliver(self, answer: SliceAnswer) -> None:
-        start = 0
-        for ticket, rows in self.parts:
-            stop = start + len(rows)
-            ticket.fill(rows, answer.vectors[start:stop], answer.fingerprint)
-            start = stop
-
 
 class Lane:
     """Two lanes of a model share nothing, so bulk never takes a place from interactive slices."""
 
-    def __init__(self, priority: Priority, limits: LimitSettings, replicas: int) -> None:
+    def __init__(self, priority: Priority, limits: LimitSettings, replicas: int, fair_part: int) -> None:
         self.priority = priority
-        self.queue: FairQueue[Ticket] = FairQueue()
+        self.queue: FairQueue[Ticket] = FairQueue(fair_part)
         self.tickets: set[Ticket] = set()
         self.under_way: dict[Hop, None] = {}  # oldest first
         self.tokens_under_way = 0
@@ -112,7 +111,7 @@ class Lane:
 
     def leave(self, now: float) -> Hop:
         """The next slice; something must wait."""
-        parts = self.queue.take(self._slice_tokens, self._slice_texts)
+        parts = self.queue.take(self._share(), self._slice_texts)
         texts = [text for ticket, rows in parts for text in ticket.texts[rows.start : rows.stop]]
         deadline = max(ticket.deadline for ticket, _ in parts)
         hop = Hop(Slice.of(texts, self.priority, deadline - now), parts, now, deadline)
@@ -120,10 +119,31 @@ class Lane:
         self.tokens_under_way += hop.slice.tokens
         return hop
 
+    def _share(self) -> int:
+        """Tokens of the next slice: what waits is shared out over the free places, in slices worth a step.
+
+        One slice of everything would leave the engine idle while its answers are written and the next requests are
+        read, and the Router idle while it is computed.
+        """
+        free = self._places - len(self.under_way)
+        return min(self._slice_tokens, max(self._worthwhile_tokens, -(-self.queue.tokens // free)))
+
     def land(self, hop: Hop) -> None:
         """The hop is over, however it ended."""
         del self.under_way[hop]
         self.tokens_under_way -= hop.slice.tokens
+
+    def deliver(self, hop: Hop, answer: SliceAnswer) -> None:
+        start = 0
+        for ticket, rows in hop.parts:
+            stop = start + len(rows)
+            vectors = answer.vectors[start:stop]
+            if ticket.fits(vectors):
+                ticket.fill(rows, vectors, answer.fingerprint)
+            else:
+                message = "Replicas of two versions of the model answer: it is being replaced, try again soon."
+                self.fail(ticket, ReplicaUnavailable(message, retry_after_s=REPLACED_RETRY_S))
+            start = stop
 
     def forget(self, ticket: Ticket) -> None:
         """Its caller has gone: what has not left never will, and a slice that nobody else waits for is cancelled."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from serve_app.core.cache import Key, Vector, VectorCache, key_of
+from serve_app.core.cache import Key, VectorCache, key_of
 from serve_app.core.errors import DeadlineExceeded, ReplicaUnavailable
 from serve_app.core.types import Priority, TokenIds, Vectors
 from serve_app.dispatch.dispatcher import SliceDispatcher
-from serve_app.dispatch.lane import Computed
+from serve_app.dispatch.flights import NOTHING, Flight, Place, Plan, assemble
+from serve_app.dispatch.lane import REPLACED_RETRY_S, Computed
 from serve_app.telemetry.metrics import CACHE_BYTES, CACHE_HITS, CACHE_MISSES, MetricSink
 
-NOTHING = Computed(np.empty((0, 0), dtype=np.float32), None)
 GAUGE_STEPS = 256  # CACHE_BYTES is that exact, instead of being set for every request
 CacheMode = Literal["use", "bypass"]  # bypass: neither read nor stored, nor shared with texts in flight
 
@@ -32,48 +30,6 @@ class Embedded:
     computed_texts: int
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """The texts that one request, the leader, has sent. Others may wait for them."""
-
-    priority: Priority
-    is_over: bool = False
-    computed: Computed = NOTHING  # so it stays if the leader failed or gave up
-    followers: list[asyncio.Future[None]] = field(default_factory=list)
-
-    def land(self, computed: Computed) -> None:
-        self.is_over = True
-        self.computed = computed
-        for follower in self.followers:
-            if not follower.done():
-                follower.set_result(None)
-
-    async def wait(self, deadline: float) -> None:
-        """Until the flight is over; raises TimeoutError at the caller's own deadline."""
-        if not self.is_over:
-            follower: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.followers.append(follower)
-            async with asyncio.timeout_at(deadline):
-                await follower
-
-
-_Place = tuple[_Flight, int]  # a row of what a flight brings
-
-
-@dataclass(slots=True)
-class _Plan:
-    """Where each text of a request comes from: a cached vector, or a place in a flight of this request or another."""
-
-    own: _Flight
-    places: list[Vector | _Place]
-    new: list[TokenIds]  # row by row, what `own` brings
-    new_keys: list[Key]
-
-    def fingerprints(self, of_cache: str | None) -> set[str | None]:
-        """Of everything the answer would be put together from."""
-        return {place[0].computed.fingerprint if isinstance(place, tuple) else of_cache for place in self.places}
-
-
 class VectorSource:
     """The vectors of one model for one Router. Without a cache, texts in flight are not shared either: no hashing."""
 
@@ -83,7 +39,7 @@ class VectorSource:
         self._is_caching = cache_bytes > 0
         self._model_name = model_name
         self._recorder = recorder
-        self._in_flight: dict[Key, _Place] = {}
+        self._in_flight: dict[Key, Place] = {}
         self._fingerprint: str | None = None  # of the last answer, and of all that is cached
         self._shown_bytes = 0
         self._shown_step = max(1, cache_bytes // GAUGE_STEPS)
@@ -113,33 +69,42 @@ class VectorSource:
         fingerprints = plan.fingerprints(of_cache)
         if len(fingerprints) > 1 or None in fingerprints:
             return await self._compute_all(texts, priority, deadline, attempts=1)
-        return Embedded(_assemble(plan.places), len(plan.new) + recomputed)
+        return Embedded(assemble(plan.places), len(plan.new) + recomputed)
 
-    def _plan(self, texts: list[TokenIds], priority: Priority) -> _Plan:
-        """Looks every text up, and puts down those that are new as in flight: the caller must lead the plan.
-
-        An interactive text does not wait for one in flight as bulk: that may take its time.
-        """
-        own = _Flight(priority)
-        places: list[Vector | _Place] = []
-        new: list[TokenIds] = []
-        keys: list[Key] = []
+    def _plan(self, texts: list[TokenIds], priority: Priority) -> Plan:
+        """Looks every text up. The caller must lead the plan: others may join its flight from now on."""
+        plan = Plan(Flight(priority))
+        own_rows: dict[Key, int] = {}
         stored = 0
         for text in texts:
             key = key_of(text)
             vector = self._cache.get(key)
             if vector is not None:
-                places.append(vector)
+                plan.places.append(vector)
                 stored += 1
                 continue
-            place = self._in_flight.get(key)
-            if place is None or place[0].priority > priority:
-                place = self._in_flight[key] = (own, len(new))
-                new.append(text)
-                keys.append(key)
-            places.append(place)
-        self._record(stored, len(texts) - stored - len(new), len(new))
-        return _Plan(own, places, new, keys)
+            place = self._joinable(key, priority)
+            if place is None:
+                if key not in own_rows:
+                    own_rows[key] = len(plan.new)
+                    plan.new.append(text)
+                place = (plan.own, own_rows[key])
+            plan.places.append(place)
+        plan.new_keys.extend(own_rows)
+        self._announce(plan)
+        self._record(stored, len(texts) - stored - len(plan.new), len(plan.new))
+        return plan
+
+    def _joinable(self, key: Key, priority: Priority) -> Place | None:
+        """The text in flight, unless it is so as bulk and wanted interactively: that may take its time."""
+        place = self._in_flight.get(key)
+        return None if place is None or place[0].priority > priority else place
+
+    def _announce(self, plan: Plan) -> None:
+        """Others may join if it is one slice: a flight lands as a whole, and its last slice may be far behind."""
+        if self._dispatcher.is_one_slice(plan.new):
+            for row, key in enumerate(plan.new_keys):
+                self._in_flight[key] = (plan.own, row)
 
     def _record(self, stored: int, in_flight: int, missed: int) -> None:
         if stored:
@@ -149,7 +114,7 @@ class VectorSource:
         if missed:
             self._recorder.inc(CACHE_MISSES, missed, self._model_name)
 
-    async def _lead(self, plan: _Plan, deadline: float) -> Computed:
+    async def _lead(self, plan: Plan, deadline: float) -> Computed:
         computed = NOTHING
         try:
             computed = await self._dispatcher.embed(plan.new, plan.own.priority, _left(deadline))
@@ -164,7 +129,7 @@ class VectorSource:
             if computed.fingerprint is not None and plan.own.priority is Priority.INTERACTIVE:
                 self._store(plan.new_keys, computed)  # bulk would fill the cache with what nobody asks for again
 
-    async def _follow(self, plan: _Plan, texts: list[TokenIds], deadline: float) -> int:
+    async def _follow(self, plan: Plan, texts: list[TokenIds], deadline: float) -> int:
         """Wait for the flights of others. What they fail to bring is computed here, unshared: how many texts it was."""
         joined = [place for place in plan.places if isinstance(place, tuple)]
         for flight in {flight: None for flight, _ in joined}:
@@ -173,7 +138,7 @@ class VectorSource:
             row for row, place in enumerate(plan.places) if isinstance(place, tuple) and place[0].computed is NOTHING
         ]
         if lost:
-            again = _Flight(plan.own.priority)
+            again = Flight(plan.own.priority)
             again.land(await self._compute([texts[row] for row in lost], plan.own.priority, deadline))
             for place, row in enumerate(lost):
                 plan.places[row] = (again, place)
@@ -187,7 +152,7 @@ class VectorSource:
                 return Embedded(computed.vectors, len(texts))
         raise ReplicaUnavailable(
             f"Replicas of two versions of {self._model_name} answer: it is being replaced, try again soon.",
-            retry_after_s=5.0,
+            retry_after_s=REPLACED_RETRY_S,
         )
 
     async def _compute(self, texts: list[TokenIds], priority: Priority, deadline: float) -> Computed:
@@ -211,16 +176,3 @@ class VectorSource:
 
 def _left(deadline: float) -> float:
     return deadline - asyncio.get_running_loop().time()
-
-
-def _assemble(places: list[Vector | _Place]) -> Vectors:
-    rows = [_row_of(place) for place in places]
-    return rows[0][None, :] if len(rows) == 1 else np.stack(rows)
-
-
-def _row_of(place: Vector | _Place) -> Vector:
-    if not isinstance(place, tuple):
-        return place
-    flight, row = place
-    vector: Vector = flight.computed.vectors[row]
-    return vector

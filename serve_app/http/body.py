@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from serve_app.core.errors import BodyTooLarge, ClientGone, UnsupportedBody
+from serve_app.core.errors import BodyTooLarge, ClientGone, Overloaded, UnsupportedBody
 
+SMALL_BODY_BYTES = 65_536
 Headers = dict[bytes, bytes]
 Result = TypeVar("Result")
+
+
+class BodyBudget:
+    """Bounds what large bodies take in memory: tokens, which admission counts, are known only after reading."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    @contextmanager
+    def hold(self, headers: Headers, largest: int) -> Iterator[None]:
+        """For as long as the body is worked on. One of unknown length counts as the largest; raises Overloaded."""
+        size = int(headers.get(b"content-length", largest))
+        if size > SMALL_BODY_BYTES and self._held and self._held + size > self._limit:
+            raise Overloaded("Too many large bodies are being worked on: try again later.", retry_after_s=1.0)
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:

@@ -102,6 +102,7 @@ class KeyRing:
         self._clock = clock
         self._looked_at = clock()
         self._stamp = _stamp(self._path)
+        self._unreadable: Stamp | Literal["none yet"] = "none yet"
         self._records = {record.id: record for record in read_keys(self._path)}
 
     def authorize(self, header: str | None, scope: Scope) -> str:
@@ -125,12 +126,14 @@ class KeyRing:
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return
-        self._stamp = stamp  # taken before reading: a change meanwhile is seen at the next look
         try:
             records = read_keys(self._path)
-        except SetupError as error:
-            log.warning("the keys in use stay as they are: %s", error.message)
+        except SetupError as error:  # tried again at every look: it may be readable then without having changed
+            if stamp != self._unreadable:
+                log.warning("the keys in use stay as they are: %s", error.message)
+            self._unreadable = stamp
             return
+        self._stamp = stamp  # taken before reading: a change meanwhile is seen at the next look
         self._records = {record.id: record for record in records}
         log.info("read the keys file again: %d keys", len(records))
 

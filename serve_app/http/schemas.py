@@ -76,8 +76,8 @@ class TokenizeRequest(TextRequest):
 
 
 def is_text(inputs: list[str] | list[list[int]]) -> TypeIs[list[str]]:
-    """Whether the inputs (at least one) are texts, not token ids; the schema has made them all alike."""
-    return isinstance(inputs[0], str)
+    """Whether the inputs are texts, not token ids; the schema has made them all alike. None at all may be either."""
+    return not inputs or isinstance(inputs[0], str)
 
 
 _MUST_BE = {

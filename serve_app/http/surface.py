@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -19,9 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.core.errors import ClientGone, MethodNotAllowed, RequestError
 from serve_app.dispatch.vector_source import CacheMode
-from serve_app.http.body import Headers, read_body, while_connected
+from serve_app.http.body import BodyBudget, Headers, read_body, while_connected
 from serve_app.http.keys import Scope as KeyScope
-from serve_app.http.observer import RequestObserver
+from serve_app.http.observer import RequestObserver, Seen
 from serve_app.http.openapi import openapi_document
 from serve_app.http.problems import JSON, answer_error, error_response, to_request_error
 from serve_app.http.responses import Encoding, encode_response, encode_tokens
@@ -62,6 +63,8 @@ class HttpSurface:
         settings = router.settings
         self._router = router
         self._max_body_bytes = settings.limits.max_body_mib * 2**20
+        self._timeout_s = settings.limits.request_timeout_s
+        self._budget = BodyBudget(settings.limits.max_buffered_mib * 2**20)
         self._observer = RequestObserver(router.recorder, settings.observability)
         self._encoders = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._rest = self._build_rest()
@@ -95,11 +98,8 @@ class HttpSurface:
         with self._observer.request(headers) as seen:
             try:
                 seen.key_id = self._authorize(headers, "embed")
-                wanted = parse_request(await read_body(headers, receive, self._max_body_bytes), EmbeddingRequest)
-                seen.wanted, seen.model = wanted, self._router.catalog.served_name(wanted.model)
-                encoding = Encoding.of(wanted)
-                answer = await while_connected(self._router.embed(wanted, _cache_mode(headers)), headers, receive)
-                body = await self._encode(answer, wanted.model, encoding)
+                with self._budget.hold(headers, self._max_body_bytes):
+                    body = await self._answer(seen, scope, receive)
             except (RequestError, TimeoutError) as error:
                 seen.error = to_request_error(error)
                 await error_response(error)(scope, receive, send)
@@ -107,14 +107,27 @@ class HttpSurface:
             except asyncio.CancelledError:
                 seen.error = ClientGone("The client left before its answer was ready.")
                 raise
-            seen.answer = answer
         start = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-            (b"x-embed-config", answer.live_version.encode()),
+            (b"x-embed-config", seen.answer.live_version.encode() if seen.answer is not None else b""),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": start})
         await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, seen: Seen, scope: Scope, receive: Receive) -> bytes:
+        """The body of the answer. Raises RequestError or TimeoutError."""
+        headers: Headers = dict(scope["headers"])
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        async with asyncio.timeout_at(deadline):
+            given = await read_body(headers, receive, self._max_body_bytes)
+        seen.started = time.perf_counter()
+        wanted = parse_request(given, EmbeddingRequest)
+        seen.wanted, seen.model = wanted, self._router.catalog.served_name(wanted.model)
+        encoding = Encoding.of(wanted)
+        work = self._router.embed(wanted, _cache_mode(scope["headers"]), deadline)
+        seen.answer = answer = await while_connected(work, headers, receive)
+        return await self._encode(answer, wanted.model, encoding)
 
     async def _encode(self, answer: Answer, model: str, encoding: Encoding) -> bytes:
         if answer.vectors.size <= INLINE_NUMBERS:
@@ -164,7 +177,7 @@ class HttpSurface:
         return Response(encode_tokens(texts, route.profile), media_type=JSON)
 
     async def _models(self, _: Request) -> Response:
-        return _json({"object": "list", "data": [card.content() for card in self._router.cards()]})
+        return _json({"object": "list", "data": [card.content() for card in await self._router.cards()]})
 
     async def _model(self, request: Request) -> Response:
         return _json((await self._router.card(request.path_params["model"])).content())
@@ -183,10 +196,12 @@ async def _takes_post(request: Request) -> Response:
     raise MethodNotAllowed(f"{request.url.path} takes POST; see /docs.")
 
 
-def _cache_mode(headers: Headers) -> CacheMode:
-    """HTTP's own words for not wanting a stored answer, nor to have one's own stored."""
-    control = headers.get(b"cache-control", b"")
-    return "bypass" if b"no-store" in control or b"no-cache" in control else "use"
+def _cache_mode(headers: list[tuple[bytes, bytes]]) -> CacheMode:
+    """HTTP's own words for not wanting a stored answer, nor one's own stored; the header may come repeatedly."""
+    for name, value in headers:
+        if name == b"cache-control" and any(word in value.lower() for word in (b"no-store", b"no-cache")):
+            return "bypass"
+    return "use"
 
 
 def _json(value: object) -> Response:

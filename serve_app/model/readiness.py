@@ -9,8 +9,8 @@ import numpy as np
 from serve_app.core.engine import EmbeddingEngine
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile
+from serve_app.core.step_results import are_unit_norm
 from serve_app.core.types import Priority, TokenIds, Vectors
-from serve_app.core.worker import are_unit_norm
 from serve_app.model.golden import Golden
 
 MIN_BATCH_COSINE = 0.999  # of one text alone and among others; bfloat16 rounds differently in other shapes

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from serve_app.core.step_results import StepReport
 from serve_app.core.types import Priority
-from serve_app.core.worker import StepReport
 from serve_app.telemetry import metrics
 from serve_app.telemetry.metrics import MetricSink
 

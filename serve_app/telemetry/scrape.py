@@ -6,10 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
-
-from serve_app.dispatch.slice_client import EmbedderHandle
+from serve_app.dispatch.slice_client import HOP_ERRORS, EmbedderHandle
 from serve_app.telemetry.exposition import merge
 
 log = logging.getLogger("ray.serve")
@@ -25,8 +22,10 @@ async def gather(deployments: Sequence[EmbedderHandle]) -> bytes:
 async def _samples(handle: EmbedderHandle) -> list[tuple[str, bytes]]:
     try:
         async with asyncio.timeout(SCRAPE_LIMIT_S):
-            samples: list[tuple[str, bytes]] = await handle.broadcast("metrics").results_async()
-    except (RayError, RayServeException, TimeoutError) as error:
-        log.warning("%s was left out of a scrape: %s", handle.deployment_name, type(error).__name__)
-        return []
-    return samples
+            results = await handle.broadcast("metrics").results_async(return_exceptions=True)
+    except (*HOP_ERRORS, TimeoutError) as error:
+        results = [error]
+    failures = [type(result).__name__ for result in results if isinstance(result, BaseException)]
+    if failures:
+        log.warning("left out of a scrape of %s: %s", handle.deployment_name, ", ".join(failures))
+    return [result for result in results if not isinstance(result, BaseException)]

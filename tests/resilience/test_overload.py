@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Self
 
 import httpx
 import pytest
@@ -32,11 +33,19 @@ class Client:
         self._model = cluster.model
         self._sent = 0
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def ask(self, texts: list[str]) -> httpx.Response:
+        body = {"model": self._model, "input": texts, "dimensions": 32, "encoding_format": "base64"}
+        return await self._http.post("/v1/embeddings", json=body)
+
     async def send(self) -> Outcome:
         self._sent += 1
-        texts = [f"{self._sent}.{row}: {LINE}" for row in range(TEXTS)]
-        body = {"model": self._model, "input": texts, "dimensions": 32, "encoding_format": "base64"}
-        answer = await self._http.post("/v1/embeddings", json=body)
+        answer = await self.ask([f"{self._sent}.{row}: {LINE}" for row in range(TEXTS)])
         return Outcome(answer.status_code, time.monotonic(), answer.headers.get("retry-after", ""))
 
     async def closed_loop(self, connections: int, seconds: float) -> float:
@@ -63,14 +72,14 @@ class Client:
 
 async def overload(cluster: RunningCluster) -> tuple[float, list[Outcome], float, float]:
     """(capacity in requests/s, outcomes of three times as many, when the load ended, seconds until all is well)."""
-    client = Client(cluster)
-    await client.closed_loop(4, 2.0)
-    capacity = await client.closed_loop(4, SECONDS)
-    outcomes = await client.open_loop(3 * capacity, SECONDS)
-    ended = time.monotonic()
-    while (await client.send()).status != 200:  # noqa: ASYNC110  # there is no event: the server is asked
-        await asyncio.sleep(0.05)
-    return capacity, outcomes, ended, time.monotonic() - ended
+    async with Client(cluster) as client:
+        await client.closed_loop(4, 2.0)
+        capacity = await client.closed_loop(4, SECONDS)
+        outcomes = await client.open_loop(3 * capacity, SECONDS)
+        ended = time.monotonic()
+        while (await client.send()).status != 200:  # noqa: ASYNC110  # there is no event: the server is asked
+            await asyncio.sleep(0.05)
+        return capacity, outcomes, ended, time.monotonic() - ended
 
 
 def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_rest_away(small: RunningCluster) -> None:
@@ -85,15 +94,14 @@ def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_res
     assert len(refused) > 0.3 * len(outcomes)
 
 
-@pytest.mark.parametrize("texts", [1, 200])
-def test_one_text_is_refused_like_many_when_the_queue_is_full(texts: int, small: RunningCluster) -> None:
+@pytest.mark.parametrize("texts", [[LINE * 22], [f"asked {row}: {LINE}" for row in range(22)]], ids=["one", "many"])
+def test_one_text_is_refused_like_many_of_as_many_tokens(texts: list[str], small: RunningCluster) -> None:
     async def fill_and_ask() -> tuple[list[Outcome], httpx.Response]:
-        client = Client(small)
-        crowd = [asyncio.create_task(client.send()) for _ in range(60)]
-        await asyncio.sleep(0.3)
-        body = {"model": small.model, "input": [f"asked {row}" for row in range(texts)]}
-        answer = await client._http.post("/v1/embeddings", json=body)
-        return await asyncio.gather(*crowd), answer
+        async with Client(small) as client:
+            crowd = [asyncio.create_task(client.send()) for _ in range(60)]
+            await asyncio.sleep(0.3)
+            answer = await client.ask(texts)
+            return await asyncio.gather(*crowd), answer
 
     crowd, answer = asyncio.run(fill_and_ask())
 

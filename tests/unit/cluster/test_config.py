@@ -79,7 +79,7 @@ def test_values_of_a_file_arrive_at_every_depth(path: Path) -> None:
     assert [model.served_name for model in config.models] == ["qwen3-0.6b", "x"]
     assert (config.models[0].replicas, config.models[0].engine.max_tokens) == (2, 512)
     assert (config.http.endpoint, config.router.replicas) == ("http://127.0.0.1:9000", 3)
-    assert (config.limits.max_inputs, config.limits.max_body_mib) == (10, 32)
+    assert (config.limits.max_inputs, config.limits.max_body_mib) == (10, 16)
     assert (config.ingest.chunk_tokens, config.sink) == (200, "http://milvus:19530")
 
 

@@ -53,11 +53,11 @@ def test_the_file_holds_no_key_and_is_for_its_owner_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_rewritten_file_is_for_its_owner_alone_again(path: Path) -> None:
+def test_a_rewritten_file_can_be_read_by_whoever_could_read_it_before(path: Path) -> None:
     create_key(path, "alice", ["embed"])
-    path.chmod(0o644)
+    path.chmod(0o640)
     create_key(path, "bob", ["embed"])
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_scopes_and_expiry_are_kept(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Iterable
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, cast
 
@@ -18,11 +19,17 @@ from serve_app.telemetry.metrics import Metric
 from tests.unit.serve_app.slices import FOREVER_S, names_of, right_vectors, texts_of
 
 MODEL = "model"
+DIMENSIONS = 8
 PROFILE = cast(ModelProfile, object())
 
 
-def answer_to(slice_: Slice, fingerprint: str = "v1", tokens_per_s: float = 0.0) -> SliceAnswer:
-    return SliceAnswer(right_vectors(texts_of(slice_)), fingerprint, tokens_per_s)
+CLIENT: ContextVar[str] = ContextVar("CLIENT", default="nobody")  # of the request in whose context something runs
+
+
+def answer_to(
+    slice_: Slice, fingerprint: str = "v1", tokens_per_s: float = 0.0, dimensions: int = DIMENSIONS
+) -> SliceAnswer:
+    return SliceAnswer(right_vectors(texts_of(slice_), dimensions), fingerprint, tokens_per_s)
 
 
 class Replica:
@@ -30,12 +37,14 @@ class Replica:
 
     def __init__(self) -> None:
         self.slices: list[Slice] = []
+        self.clients: list[str] = []
         self.cancelled: list[int] = []
         self._answers: list[asyncio.Future[SliceAnswer]] = []
 
     async def send(self, slice_: Slice) -> SliceAnswer:
         index = len(self.slices)
         self.slices.append(slice_)
+        self.clients.append(CLIENT.get())
         self._answers.append(asyncio.get_running_loop().create_future())
         try:
             return await self._answers[index]
@@ -48,10 +57,15 @@ class Replica:
         """The names of the texts of each slice so far."""
         return [names_of(slice_) for slice_ in self.slices]
 
-    async def answer(self, *indices: int, fingerprint: str = "v1", tokens_per_s: float = 0.0) -> None:
+    async def answer(
+        self, *indices: int, fingerprint: str = "v1", tokens_per_s: float = 0.0, dimensions: int = DIMENSIONS
+    ) -> None:
         for index in indices:
-            self._answers[index].set_result(answer_to(self.slices[index], fingerprint, tokens_per_s))
-            await settle()
+            await self.answer_with(index, answer_to(self.slices[index], fingerprint, tokens_per_s, dimensions))
+
+    async def answer_with(self, index: int, answer: SliceAnswer) -> None:
+        self._answers[index].set_result(answer)
+        await settle()
 
     async def answer_waiting(self, indices: Iterable[int]) -> None:
         """Those of the slices that were sent and not answered."""
@@ -71,6 +85,7 @@ class Probe:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.clients: list[str] = []
         self._return: asyncio.Event | None = None
 
     def park(self) -> None:
@@ -79,6 +94,7 @@ class Probe:
 
     async def describe(self) -> ModelProfile:
         self.asked += 1
+        self.clients.append(CLIENT.get())
         if self._return is not None:
             await self._return.wait()
         return PROFILE

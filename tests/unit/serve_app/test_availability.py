@@ -9,7 +9,7 @@ import pytest
 from serve_app.core.errors import ReplicaUnavailable
 from serve_app.core.profile import ModelProfile
 from serve_app.dispatch.availability import ASSUMED_START_S, ReplicaGate
-from tests.unit.serve_app.dispatching import MODEL, PROFILE, Probe, on_a_loop, settle
+from tests.unit.serve_app.dispatching import CLIENT, MODEL, PROFILE, Probe, on_a_loop, settle
 
 
 @on_a_loop
@@ -104,3 +104,17 @@ async def test_probes_that_only_fail_close_the_gate_until_one_answers() -> None:
     assert not await gate.suspect()
     await asyncio.sleep(10.0)
     gate.check()
+
+
+@on_a_loop
+async def test_probes_do_not_run_in_the_context_of_whoever_suspects() -> None:
+    probe = Probe()
+    probe.park()
+    gate = ReplicaGate(probe.describe, MODEL)
+    CLIENT.set("somebody")
+    assert not await gate.suspect()
+    await settle()
+    assert probe.clients == ["nobody", "nobody"]  # whether one answers, and when
+    probe.come_back()
+    await settle()
+    assert gate.is_up

@@ -14,6 +14,7 @@ from serve_app.core.types import Priority, Slice, SliceAnswer, TokenIds, Vectors
 from serve_app.dispatch.lane import Computed
 from serve_app.telemetry.metrics import QUEUE_SECONDS, QUEUE_TOKENS, SLICE_TOKENS
 from tests.unit.serve_app.dispatching import (
+    CLIENT,
     MODEL,
     Replica,
     Sink,
@@ -72,11 +73,21 @@ async def test_the_slice_lives_as_long_as_its_most_patient_request() -> None:
 async def test_a_request_larger_than_a_slice_comes_back_whole_and_in_order() -> None:
     replica = Replica()
     given = texts(1, [40, 40, 40, 150, 10, 10])
-    task = await start(dispatcher_of(replica, limits_of(slices_per_replica=9)), given)
+    task = await start(dispatcher_of(replica, limits_of(second_slice_tokens=100), replicas=9), given)
     assert replica.sent == [[1, 2], [3], [4], [5, 6]]
     for index in (3, 0, 2, 1):
         await replica.answer(index)
     np.testing.assert_array_equal((await task).vectors, right_vectors(given))
+
+
+@on_a_loop
+async def test_what_waits_is_shared_out_over_the_free_places_in_slices_worth_a_step() -> None:
+    replica = Replica()
+    dispatcher = dispatcher_of(replica, limits_of(slices_per_replica=3, second_slice_tokens=20))
+    task = await start(dispatcher, texts(1, [10] * 5))
+    assert replica.sent == [[1, 2], [3, 4]]
+    await replica.answer(0, 1, 2)
+    await task
 
 
 @on_a_loop
@@ -395,3 +406,20 @@ async def test_few_texts_wait_for_the_slice_under_way_and_then_leave_together() 
     assert replica.sent == [[1], [2, 3], [4]]
     await replica.answer(2)
     await asyncio.gather(*tasks)
+
+
+@on_a_loop
+async def test_a_slice_does_not_leave_in_the_context_of_the_request_that_caused_it() -> None:
+    replica = Replica()
+    dispatcher = dispatcher_of(replica)
+    CLIENT.set("somebody")
+    tasks = [await start(dispatcher, [text(name, 1)]) for name in (1, 2, 3)]  # 2 and 3 leave when 1 lands
+    await replica.answer(0, 1)
+    await asyncio.gather(*tasks)
+    tasks = [await start(dispatcher, [text(name, 1)]) for name in (4, 5)]
+    tasks[0].cancel()  # frees its place
+    await settle()
+    await replica.answer(3)
+    await tasks[1]
+    assert replica.sent == [[1], [2, 3], [4], [5]]
+    assert replica.clients == ["nobody"] * 4

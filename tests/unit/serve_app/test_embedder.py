@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,23 @@ def broken_after_start(ids: TokenIds, dimensions: int) -> Vector:
     return np.full(dimensions, np.nan, dtype=np.float32) if ids[0] == 666 else unit_vector(ids, dimensions)
 
 
+def no_leave() -> None:
+    pytest.fail("the process would have ended")
+
+
+def crash() -> None:
+    raise RuntimeError("the device fell off the bus")
+
+
+@pytest.fixture
+def left(make: Make, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set where the process would end, soon after it is decided."""
+    event = asyncio.Event()
+    monkeypatch.setattr(module, "_leave", event.set)
+    monkeypatch.setattr(module, "LEAVE_AFTER_S", 0.01)
+    return event
+
+
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     made: list[Embedder] = []
@@ -48,6 +66,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(module, "locate", lambda *_, **__: Path())
     monkeypatch.setattr(module, "read_profile", lambda *_: PROFILE)
     monkeypatch.setattr(module, "Recorder", lambda _: Recorder())
+    monkeypatch.setattr(module, "_leave", no_leave)
     usual = sys.getswitchinterval()
     yield make_embedder
     sys.setswitchinterval(usual)
@@ -136,24 +155,93 @@ def test_a_stuck_replica_fails_what_it_holds_and_is_unhealthy_from_then_on(
     gate, stuck = Gate(), engine()
     embedder = make(stuck, engine=EngineSettings(stuck_after_s=30))
     stuck.on_step = gate.hold
+    try:
+        asyncio.run(work())
+    finally:
+        gate.open()  # or a failed test would wait for the engine
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_process_ends_after_a_crash_of_the_engine_but_not_before_its_failures_are_out(
+    make: Make, left: asyncio.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(name: int) -> bool:
+        with pytest.raises(ReplicaUnavailable, match="has stopped"):
+            await embedder.embed(interactive(name, [3]))
+        return left.is_set()
+
+    async def work() -> None:
+        assert not any(await asyncio.gather(fail(10), fail(20)))
+        with pytest.raises(ReplicaUnavailable, match="has stopped"):
+            await embedder.describe()
+        await asyncio.wait_for(left.wait(), 5.0)
+
+    crashing = engine()
+    embedder = make(crashing)
+    crashing.on_step = crash
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        asyncio.run(work())
+    assert [record.message for record in caplog.records if "process ends" in record.message] == [
+        "The engine of this replica has stopped: the process ends, so that it gets no more slices."
+    ]
+
+
+def test_a_replica_describes_itself_until_its_engine_is_stuck_and_leaves_when_it_is_given_up(
+    make: Make, left: asyncio.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        waiting = asyncio.create_task(embedder.embed(interactive(10, [3])))
+        await asyncio.to_thread(gate.await_step)
+        assert await embedder.describe() == PROFILE
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 31))
+        with pytest.raises(ReplicaUnavailable, match="has stopped"):
+            await embedder.describe()
+        assert not waiting.done()  # a Router that asks decides nothing
+        for _ in range(2):
+            with pytest.raises(EngineFailed, match="finished none for too long"):
+                await embedder.check_health()
+        with pytest.raises(ReplicaUnavailable):
+            await waiting
+        assert not left.is_set()
+        await asyncio.wait_for(left.wait(), 5.0)
+        assert len([record for record in caplog.records if "process ends" in record.message]) == 1
+
+    gate, stuck = Gate(), engine()
+    embedder = make(stuck, engine=EngineSettings(stuck_after_s=30))
+    stuck.on_step = gate.hold
+    try:
+        asyncio.run(work())
+    finally:
+        gate.open()  # or a failed test would wait for the engine
+
+
+def test_three_faulty_slices_in_a_row_make_a_replica_unhealthy_unless_all_are_one_text(make: Make) -> None:
+    async def fail(length: int) -> None:
+        with pytest.raises(EngineFailed, match="wrong size, not finite"):
+            await embedder.embed(interactive(666, [length]))
+
+    async def work() -> None:
+        for _ in range(4):
+            await fail(3)
+        await embedder.check_health()
+        await embedder.embed(interactive(10, [3]))
+        await fail(3)
+        await fail(4)
+        await embedder.check_health()
+        await fail(3)
+        with pytest.raises(EngineFailed, match="last 3 slices were faulty"):
+            await embedder.check_health()
+
+    embedder = make(engine(vector_of=broken_after_start))
     asyncio.run(work())
 
 
-def test_three_faulty_slices_in_a_row_make_a_replica_unhealthy(make: Make) -> None:
-    async def fail() -> None:
-        with pytest.raises(EngineFailed, match="wrong size, not finite"):
-            await embedder.embed(interactive(666, [3]))
-
+def test_a_bad_vector_among_good_ones_never_makes_a_replica_unhealthy(make: Make) -> None:
     async def work() -> None:
-        await fail()
-        await fail()
-        await embedder.embed(interactive(10, [3]))
-        await fail()
-        await fail()
+        for length in range(3, 8):
+            with pytest.raises(EngineFailed, match="wrong size, not finite"):
+                await embedder.embed(interactive(665, [length, length]))
         await embedder.check_health()
-        await fail()
-        with pytest.raises(EngineFailed, match="last 3 slices were faulty"):
-            await embedder.check_health()
 
     embedder = make(engine(vector_of=broken_after_start))
     asyncio.run(work())

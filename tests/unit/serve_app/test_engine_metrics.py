@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from serve_app.core.step_results import StepReport
 from serve_app.core.types import Priority
-from serve_app.core.worker import StepReport
 from serve_app.telemetry.engine_metrics import EngineMetrics
 from serve_app.telemetry.metrics import Recorder
 

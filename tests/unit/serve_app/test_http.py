@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -12,11 +14,14 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from cluster.keys import create_key
+from serve_app.core.errors import Overloaded
 from serve_app.core.types import Priority, Slice, SliceAnswer
+from serve_app.http.body import BodyBudget
 from serve_app.http.keys import Scope
 from serve_app.http.openapi import openapi_document
 from serve_app.http.surface import SCOPES, HttpSurface
 from serve_app.model.tokenizer import TextTokenizer
+from serve_app.settings import LimitSettings
 from tests.engines.deterministic import unit_vector
 from tests.unit.serve_app.surface import DIMENSIONS, FakeHandle, embed, send, settings, surface
 
@@ -99,9 +104,10 @@ def test_a_text_seen_before_is_not_computed_again_unless_the_client_says_so(
 ) -> None:
     first, second = embed(app), embed(app, dimensions=64)
     assert len(handle.slices) == 1
-    fresh = [embed(app, headers={"cache-control": word}) for word in ("no-cache", "no-store")]
-    assert len(handle.slices) == 3
-    assert [response.json() for response in fresh] == [first.json()] * 2
+    fresh = [embed(app, headers={"cache-control": words}) for words in ("no-cache", "max-age=0, No-Store")]
+    fresh.append(embed(app, headers=[("cache-control", "no-store"), ("cache-control", "max-age=0")]))
+    assert len(handle.slices) == 4
+    assert [response.json() for response in fresh] == [first.json()] * 3
     assert len(second.json()["data"][0]["embedding"]) == 64
 
 
@@ -151,6 +157,44 @@ def test_a_request_that_is_too_long_is_cut_where_it_says(app: HttpSurface, handl
 def test_a_compressed_body_is_refused(app: HttpSurface) -> None:
     response = send(app, "POST", "/v1/embeddings", content=b"x", headers={"content-encoding": "gzip"})
     assert error(response) == (415, None, "unsupported_body")
+
+
+def test_a_request_of_very_many_characters_is_refused_before_it_is_tokenised(app: HttpSurface) -> None:
+    response = embed(app, input=["x" * 5_000] * 4)
+    assert error(response) == (400, "input", "context_length_exceeded")
+    assert "20000 characters" in response.json()["error"]["message"]
+
+
+def test_very_many_token_ids_are_refused_before_they_are_looked_at(app: HttpSurface) -> None:
+    response = embed(app, input=[[999_999] * 1_500] * 2)
+    assert error(response) == (400, "input", "context_length_exceeded")
+
+
+def test_large_bodies_are_turned_away_while_others_fill_the_room() -> None:
+    budget = BodyBudget(300_000)
+    large, small = {b"content-length": b"200000"}, {b"content-length": b"1000"}
+    with budget.hold(large, 10**6):
+        with pytest.raises(Overloaded) as caught, budget.hold(large, 10**6):
+            pass
+        with pytest.raises(Overloaded), budget.hold({}, 10**6):  # of unknown length
+            pass
+        with budget.hold(small, 10**6):
+            pass
+    assert caught.value.retry_after_s == 1.0
+    with budget.hold({}, 10**6):  # one alone may come, however large
+        pass
+
+
+def test_the_time_of_a_request_begins_before_its_body_is_read(tmp_path: Path, handle: FakeHandle) -> None:
+    given = settings(tmp_path)
+    app = surface(given.model_copy(update={"limits": LimitSettings(request_timeout_s=0.05)}), handle)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"model": "qwen3", '
+        await asyncio.sleep(0.2)
+        yield b'"input": "late delivery"}'
+
+    assert error(send(app, "POST", "/v1/embeddings", content=slow())) == (504, None, "deadline_exceeded")
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/tokenize"])

@@ -246,6 +246,21 @@ def test_a_file_that_cannot_be_used_keeps_the_old_keys_and_logs_one_line_without
     assert refusal(ring, bearer(ALICE)).message == keys_module.UNKNOWN_KEY
 
 
+def test_a_file_that_could_not_be_read_for_a_while_counts_once_it_can_be_without_another_change(
+    ring: KeyRing, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(_: Path) -> None:
+        raise SetupError("Permission denied.")
+
+    write(path, entry(BOB))  # ALICE is revoked
+    with monkeypatch.context() as patched:
+        patched.setattr(keys_module, "read_keys", deny)
+        clock.now += 1
+        assert ring.authorize(bearer(ALICE), "embed") == "alice001"
+    clock.now += 1
+    assert refusal(ring, bearer(ALICE)).message == keys_module.UNKNOWN_KEY
+
+
 def test_when_the_last_key_is_revoked_nobody_gets_in(ring: KeyRing, path: Path, clock: Clock) -> None:
     write(path)
     clock.now += 1

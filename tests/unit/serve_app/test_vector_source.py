@@ -22,8 +22,8 @@ ROW_BYTES = 8 * 4 + ENTRY_OVERHEAD_BYTES
 
 
 def source_of(replica: Replica, cache_bytes: int = 100 * ROW_BYTES, sink: Sink | None = None) -> VectorSource:
-    """Slices of one class may all leave at once."""
-    dispatcher = dispatcher_of(replica, limits_of(slices_per_replica=99))
+    """What waits leaves at once, in slices of at most 100 tokens and 8 texts."""
+    dispatcher = dispatcher_of(replica, limits_of(second_slice_tokens=100), replicas=99)
     return VectorSource(dispatcher, cache_bytes, MODEL, sink or Sink())
 
 
@@ -98,6 +98,36 @@ async def test_a_text_in_flight_is_computed_once() -> None:
     await expect(leader, texts(1, [5, 5]), computed_texts=2)
     await expect(follower, texts(2, [5, 5]), computed_texts=1)
     assert (1, (MODEL, "in_flight")) in sink.of(CACHE_HITS)
+
+
+@pytest.mark.parametrize(("sizes", "sent"), [([60, 60], [[1], [2], [1]]), ([1] * 9, [[*range(1, 9)], [9], [1]])])
+def test_a_short_request_does_not_wait_for_one_of_several_slices(sizes: list[int], sent: list[list[int]]) -> None:
+    @on_a_loop
+    async def run() -> None:
+        replica = Replica()
+        source = source_of(replica)
+        large = await ask(source, [*texts(1, sizes), text(1, sizes[0])])
+        short = await ask(source, [text(1, sizes[0])])
+        assert replica.sent == sent
+        await replica.answer(2)
+        await expect(short, [text(1, sizes[0])], computed_texts=1)
+        assert not large.done()
+        await replica.answer(0, 1)
+        await expect(large, [*texts(1, sizes), text(1, sizes[0])], computed_texts=len(sizes))
+
+    run()
+
+
+@on_a_loop
+async def test_a_request_that_exactly_fills_a_slice_is_shared() -> None:
+    replica = Replica()
+    source = source_of(replica)
+    leader = await ask(source, texts(1, [13, 13, 13, 13, 12, 12, 12, 12]))
+    follower = await ask(source, [text(3, 13)])
+    assert len(replica.sent) == 1
+    await replica.answer(0)
+    await expect(follower, [text(3, 13)], computed_texts=0)
+    await leader
 
 
 @on_a_loop

@@ -15,8 +15,9 @@ import pytest
 from serve_app.core import worker as worker_module
 from serve_app.core.errors import RequestError
 from serve_app.core.inbox import Feed, Job
+from serve_app.core.step_results import Outcome, StepReport
 from serve_app.core.types import Slice, Vectors
-from serve_app.core.worker import EngineWorker, Outcome, StepReport, WorkerLimits
+from serve_app.core.worker import EngineWorker, WorkerLimits
 from tests.engines.deterministic import DeterministicEngine
 
 PATIENCE_S = 10.0  # far more than anything here takes: a wait that ends by it is a failed test

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from serve_app.core.fair_queue import TURN_TOKENS, FairQueue, Queued
 from tests.unit.serve_app.slices import text
 
+FAIR_PART = 1000
 Lengths = st.lists(st.integers(1, 1200), min_size=1, max_size=40)
 
 
@@ -14,7 +15,7 @@ def request_of(lengths: list[int]) -> Queued:
 
 
 def queue_of(*requests: Queued) -> FairQueue[Queued]:
-    queue: FairQueue[Queued] = FairQueue()
+    queue: FairQueue[Queued] = FairQueue(FAIR_PART)
     for request in requests:
         queue.add(request)
     return queue
@@ -38,6 +39,7 @@ def test_every_row_leaves_once_in_order_and_slices_keep_their_bounds(
         texts = sum(len(rows) for _, rows in parts)
         assert 1 <= texts <= max_texts
         assert tokens <= max_tokens or texts == 1
+        assert queue.occupied == sum(min(request.waiting_tokens, FAIR_PART) for request in requests)
         for request, rows in parts:
             left[request].extend(rows)
     assert all(rows == list(range(len(request.texts))) for request, rows in left.items())
@@ -56,6 +58,7 @@ def test_what_is_discarded_leaves_no_token_behind_and_never_leaves(sizes: list[l
         queue.discard(requests[index])
     kept = [request for index, request in enumerate(requests) if index not in gone]
     assert queue.tokens == sum(sum(request.lengths[request.sent :]) for request in kept)
+    assert queue.occupied == sum(min(request.waiting_tokens, FAIR_PART) for request in kept)
     assert queue.requests == sum(request.sent < len(request.texts) for request in kept)
     while queue.tokens:
         assert {request for request, _ in queue.take(500, 8)} <= set(kept)

@@ -63,3 +63,18 @@ def test_the_word_of_the_replicas_counts_until_there_is_a_measurement() -> None:
     assert rate.tokens_per_s == 800.0
     land_busily(rate, tokens=500, every_s=0.1, times=50)
     assert rate.tokens_per_s == pytest.approx(5000.0)
+
+
+@pytest.mark.parametrize("reported", [None, 800.0])
+def test_when_only_failed_slices_landed_there_is_no_measurement(reported: float | None) -> None:
+    rate = TokenRate()
+    rate.reported(reported or 0.0)
+    land_busily(rate, tokens=0, every_s=0.1, times=50)
+    assert rate.tokens_per_s == reported
+
+
+def test_a_measurement_fades_when_all_slices_have_failed_for_long() -> None:
+    rate = TokenRate()
+    last = land_busily(rate, tokens=500, every_s=0.1, times=50)
+    land_busily(rate, tokens=0, every_s=1.0, times=3600, start=last)
+    assert rate.tokens_per_s is None

@@ -64,7 +64,7 @@ def test_an_idle_worker_takes_no_steps() -> None:
     with running(DeterministicEngine()) as run:
         run.embed(interactive(1, [4]))
         run.embed(interactive(2, [4]))
-    assert run.worker.steps == len(run.engine.tokens_of_steps) == 2
+    assert run.worker.done.steps == len(run.engine.tokens_of_steps) == 2
 
 
 def test_what_is_done_is_counted_by_class() -> None:
@@ -72,8 +72,8 @@ def test_what_is_done_is_counted_by_class() -> None:
         run.embed(interactive(10, [3, 4]))
         run.embed(bulk(20, [30, 1, 1]))
         run.embed(interactive(30, [2]))
-    assert run.worker.texts_done == {Priority.INTERACTIVE: 3, Priority.BULK: 3}
-    assert run.worker.tokens_done == {Priority.INTERACTIVE: 9, Priority.BULK: 32}
+    assert run.worker.done.texts == {Priority.INTERACTIVE: 3, Priority.BULK: 3}
+    assert run.worker.done.tokens == {Priority.INTERACTIVE: 9, Priority.BULK: 32}
     assert run.worker.queued_tokens == 0
 
 
@@ -124,7 +124,7 @@ def test_queued_tokens_can_be_read_while_slices_come_and_go() -> None:
         submitted = threads.submit(lambda: [run.worker.submit(bulk(100 + index, [4])) for index in range(400)])
         while not submitted.done() or run.worker.queued_tokens:
             assert run.worker.queued_tokens <= 1600
-    assert run.worker.tokens_done[Priority.BULK] == 1600
+    assert run.worker.done.tokens[Priority.BULK] == 1600
 
 
 @pytest.mark.parametrize("waiting_slices", [1, 50])
@@ -231,5 +231,5 @@ def test_bulk_that_waits_beside_interactive_traffic_gets_no_more_than_a_quantum_
             clock.advance(0.5)
             gate.pass_step()
             assert run.engine.held_tokens(Priority.INTERACTIVE) <= 2 * STEP_TOKENS + 16
-        assert run.worker.tokens_done[Priority.BULK] <= 12 * 16
-        assert run.worker.tokens_done[Priority.INTERACTIVE] >= 9 * STEP_TOKENS
+        assert run.worker.done.tokens[Priority.BULK] <= 12 * 16
+        assert run.worker.done.tokens[Priority.INTERACTIVE] >= 9 * STEP_TOKENS

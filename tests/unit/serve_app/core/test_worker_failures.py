@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from serve_app.core.errors import EngineFailed, ReplicaUnavailable
+from serve_app.core.inbox import Feed
+from serve_app.core.step_results import StepReport, are_unit_norm
 from serve_app.core.types import TokenIds
-from serve_app.core.worker import are_unit_norm
+from serve_app.core.worker import EngineWorker, WorkerLimits
 from tests.engines.deterministic import DeterministicEngine, Vector, unit_vector
-from tests.unit.serve_app.core.running import PATIENCE_S, STUCK_AFTER_S, Clock, held, running
+from tests.unit.serve_app.core.running import PATIENCE_S, PLENTY, STUCK_AFTER_S, Answers, Clock, Running, held, running
 from tests.unit.serve_app.slices import bulk, interactive, right_vectors, texts_of
 
 A_CRASH_IS_MEANT = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -29,6 +33,16 @@ BROKEN = {
 
 def crash(*_: object) -> None:
     raise RuntimeError("the device fell off the bus")
+
+
+@contextmanager
+def unstarted(engine: DeterministicEngine) -> Iterator[Running]:
+    """A worker for the test to start; it is stopped at the end."""
+    answers, reports = Answers(), list[StepReport]()
+    limits = WorkerLimits(PLENTY, STUCK_AFTER_S)
+    worker = EngineWorker(engine, Feed(engine.step_tokens, 16), limits, answers.deliver, reports.append)
+    yield Running(engine, worker, answers, reports)
+    worker.stop()
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
@@ -188,16 +202,32 @@ def test_giving_up_on_a_stuck_engine_fails_every_job_at_once_and_refuses_more() 
     assert run.engine.is_closed  # it came back after all, and nothing was delivered twice
 
 
-def test_faulty_slices_are_counted_until_a_good_one_comes() -> None:
+def test_the_vectors_that_failed_are_counted_and_not_their_neighbours() -> None:
     def vector_of(ids: TokenIds, dimensions: int) -> Vector:
         return BROKEN["NaN"] if ids[0] >= 666 else unit_vector(ids, dimensions)
 
     with running(DeterministicEngine(vector_of=vector_of)) as run:
-        jobs = [run.worker.submit(interactive(666, [2, 2]))]
-        assert isinstance(run.answers.error_of(jobs[0]), EngineFailed)
-        assert run.worker.faults_in_row == 1
-        assert isinstance(run.answers.error_of(run.worker.submit(interactive(700, [2]))), EngineFailed)
-        assert run.worker.faults_in_row == 2
-        run.embed(interactive(10, [2]))
-        assert run.worker.faults_in_row == 0
-    assert sum(report.faults for report in run.reports) == 3
+        for slice_ in (interactive(664, [2, 2, 2, 2]), interactive(10, [2, 2]), interactive(700, [2])):
+            run.answers.error_of(run.worker.submit(slice_))
+    assert [report.faults for report in run.reports] == [2, 0, 1]
+
+
+@A_CRASH_IS_MEANT
+def test_a_crash_is_told_after_its_failures_were_delivered_and_before_the_engine_is_closed() -> None:
+    seen: list[tuple[int, bool]] = []
+    engine = DeterministicEngine(on_step=crash)
+    with unstarted(engine) as run:
+        run.worker.start(lambda: seen.append((len(run.answers.batches), engine.is_closed)))
+        assert isinstance(run.answers.error_of(run.worker.submit(interactive(10, [4]))), ReplicaUnavailable)
+    assert seen == [(1, False)]
+    assert engine.is_closed
+
+
+def test_a_worker_that_is_stopped_or_given_up_has_not_crashed() -> None:
+    crashes: list[str] = []
+    for end in (EngineWorker.stop, EngineWorker.give_up):
+        with unstarted(DeterministicEngine()) as run:
+            run.worker.start(lambda: crashes.append("crashed"))
+            run.embed(interactive(10, [4]))
+            end(run.worker)
+    assert not crashes

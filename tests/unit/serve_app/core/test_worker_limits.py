@@ -65,7 +65,7 @@ def test_bulk_waits_for_the_interactive_tokens_too_and_interactive_only_for_its_
         run.worker.submit(bulk(20, [16, 90]))
         run.worker.submit(interactive(30, [16, 80]))
         gate.pass_step()
-        waiting = {priority: run.worker._inbox.waiting_tokens(priority) for priority in Priority}
+        waiting = {priority: run.worker._scheduler._inbox.waiting_tokens(priority) for priority in Priority}
         with pytest.raises(Overloaded) as bulk_caught:
             run.worker.submit(bulk(40, [90]))
         with pytest.raises(Overloaded) as interactive_caught:
