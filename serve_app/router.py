@@ -23,7 +23,8 @@ from serve_app.http.responses import ModelCard
 from serve_app.http.schemas import PRIORITIES, EmbeddingRequest, TextRequest, TokenizeRequest, is_text
 from serve_app.http.surface import HttpSurface
 from serve_app.model.catalog import Catalog, ModelRoute, open_route
-from serve_app.model.inputs import InputReader
+from serve_app.model.inputs import INLINE_CHARACTERS, InputReader
+from serve_app.model.tokenizer import EXCERPT_CHARACTERS
 from serve_app.settings import AppSettings, LiveSettings, ModelSettings
 from serve_app.telemetry.metrics import Recorder
 from serve_app.telemetry.ray_metrics import RayMetrics
@@ -139,6 +140,11 @@ class Router:
     ) -> list[TokenIds]:
         given = request.texts
         if is_text(given):
+            characters = sum(map(len, given))
+            if characters > INLINE_CHARACTERS:  # tokenising it would take time from those that were let in
+                left_s = deadline - asyncio.get_running_loop().time()
+                tokens = max(len(given), characters // EXCERPT_CHARACTERS)  # it has hardly fewer
+                route.source.check_room(PRIORITIES[request.priority], len(given), tokens, left_s)
             return await self._inputs.texts(route.tokenizer, given, prefix, request.truncate, deadline)
         if prefix:
             raise InvalidRequest(

@@ -60,19 +60,24 @@ class SliceDispatcher:
         limits = self._limits
         return len(texts) <= limits.slice_texts and sum(map(len, texts)) <= limits.slice_tokens
 
+    def check_room(self, priority: Priority, texts: int, tokens: int, timeout_s: float) -> None:
+        """Whether so many texts of so many tokens would be let in now. Raises Overloaded or ReplicaUnavailable."""
+        self._gate.check()
+        lane = self._lanes[priority]
+        if lane.queue.tokens:
+            self._admission.check(self._load(lane, texts, tokens), tokens, timeout_s)
+
     async def embed(self, texts: list[TokenIds], priority: Priority, timeout_s: float) -> Computed:
         """Vectors of the texts: at least one, with at least one token each.
 
         Raises Overloaded before any work, DeadlineExceeded after `timeout_s`, ReplicaUnavailable, or what the replica
         raised. When the caller is cancelled, so is the work that nobody else waits for.
         """
-        self._gate.check()
         loop = asyncio.get_running_loop()
         lane = self._lanes[priority]
         lengths = [len(text) for text in texts]
         tokens = sum(lengths)
-        if lane.queue.tokens:
-            self._admission.check(self._load(lane, len(texts), tokens), tokens, timeout_s)
+        self.check_room(priority, len(texts), tokens, timeout_s)
         now = loop.time()
         ticket = Ticket(texts, lengths, tokens, now, now + timeout_s, loop.create_future(), len(texts))
         lane.add(ticket)

@@ -58,6 +58,10 @@ class VectorSource:
                 f"The vectors were not ready within {timeout_s:g} s: send fewer or shorter texts at once, or try later."
             ) from None
 
+    def check_room(self, priority: Priority, texts: int, tokens: int, timeout_s: float) -> None:
+        """As SliceDispatcher.check_room, for work that is better not begun when its result would be refused."""
+        self._dispatcher.check_room(priority, texts, tokens, timeout_s)
+
     async def _find_or_compute(self, texts: list[TokenIds], priority: Priority, deadline: float) -> Embedded:
         of_cache = self._fingerprint
         plan = self._plan(texts, priority)

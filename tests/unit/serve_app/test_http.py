@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from cluster.keys import create_key
 from serve_app.core.errors import Overloaded
-from serve_app.core.types import Priority, Slice, SliceAnswer
+from serve_app.core.types import Priority, Slice, SliceAnswer, TokenIds
 from serve_app.http.body import BodyBudget
 from serve_app.http.keys import Scope
 from serve_app.http.openapi import openapi_document
@@ -195,6 +195,38 @@ def test_the_time_of_a_request_begins_before_its_body_is_read(tmp_path: Path, ha
         yield b'"input": "late delivery"}'
 
     assert error(send(app, "POST", "/v1/embeddings", content=slow())) == (504, None, "deadline_exceeded")
+
+
+def test_what_would_be_refused_anyway_is_not_tokenised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: Slice) -> SliceAnswer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    given = settings(tmp_path)
+    limits = LimitSettings(max_queued_tokens=1024, slice_tokens=64, slices_per_replica=1, request_timeout_s=1)
+    app = surface(given.model_copy(update={"limits": limits}), FakeHandle(never))
+    encoded: list[list[str]] = []
+    encode = TextTokenizer.encode
+
+    def counted(self: TextTokenizer, texts: list[str], prefix: str = "") -> list[TokenIds]:
+        encoded.append(texts)
+        return encode(self, texts, prefix)
+
+    monkeypatch.setattr(TextTokenizer, "encode", counted)
+
+    async def crowd() -> tuple[list[httpx.Response], int, httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            bodies = [{"model": "qwen3", "input": [f"{row} late delivery {n}" for n in range(200)]} for row in range(9)]
+            first = [asyncio.create_task(client.post("/v1/embeddings", json=body)) for body in bodies[:-1]]
+            await asyncio.sleep(0.3)
+            tokenised = len(encoded)
+            last = await client.post("/v1/embeddings", json=bodies[-1])
+            return await asyncio.gather(*first), len(encoded) - tokenised, last
+
+    first, tokenised, last = asyncio.run(crowd())
+    assert {response.status_code for response in first} == {429, 504}
+    assert error(last) == (429, None, "overloaded")
+    assert tokenised == 0
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/tokenize"])
