@@ -87,9 +87,9 @@ def run(load: Coroutine[object, object, Result]) -> Result:
 
 
 async def closed_loop(
-    target: Target, bodies: Iterator[bytes], connections: int, goes_on: Callable[[], bool]
+    target: Target, bodies: Iterator[bytes], connections: int, goes_on: Callable[[], bool], pause_s: float = 0.0
 ) -> list[Sample]:
-    """Every connection sends its next request when the last is answered, while `goes_on` and there are bodies.
+    """Every connection sends its next request `pause_s` after the last is answered, while `goes_on` and bodies are left.
 
     Raises LoadFailed for an answer that is not 200, and what `Connection.post` raises.
     """
@@ -105,6 +105,8 @@ async def closed_loop(
                 if answer.status != 200:
                     raise LoadFailed(f"{target.endpoint} answered {answer.status} in a closed loop.")
                 samples.append(_sample(due - started, clock() - due, answer))
+                if pause_s:
+                    await asyncio.sleep(pause_s)
         finally:
             connection.close()
         return samples

@@ -48,7 +48,7 @@ def _isolation(trials: Sequence[Trial]) -> Figure:
     for clients, style in ((1, "-"), (4, "--")):
         for kind, colour, words in (("alone", ALONE, "alone"), ("flood", FLOOD, "beside the bulk flood")):
             latencies = np.median([trial.outcome.series[f"{kind}_{clients}"] for trial in trials], axis=0)
-            label = f"{clients} connection{'s' if clients > 1 else ''}, {words}"
+            label = f"{clients} client{'s' if clients > 1 else ''}, {words}"
             axes.plot(latencies, trials[0].outcome.series["percentiles"], style, color=colour, label=label)
     axes.set(xscale="log", xlabel="latency of one short text, ms", ylabel="percentile of requests", ylim=(0, 101))
     axes.grid(alpha=0.3, which="both")

@@ -39,7 +39,7 @@ class Check:
 
 
 def _isolation(connections: int) -> tuple[Check, ...]:
-    clients = f"{connections} interactive connection{'s' if connections > 1 else ''}"
+    clients = f"{connections} interactive client{'s' if connections > 1 else ''}"
     return (
         Check("isolation", f"p50_alone_{connections}", f"p50, {clients} alone", "ms"),
         Check("isolation", f"p50_flood_{connections}", f"p50, {clients} beside the flood", "ms"),
@@ -72,7 +72,6 @@ CHECKS: tuple[Check, ...] = (
     Check("wide", "embedder_us_ids", "Embedder CPU a vector, token ids", "µs"),
     Check("wide", "request_s_ids", "one request, token ids", "s"),
     Check("wide", "request_s_texts", "one request, texts", "s"),
-    *_overload("short", "one short text a request"),
     *_overload("long", "16 texts of about 130 tokens a request"),
     Check("soak", "router_slope", "Router, growth after warm-up", "MiB/min", 1.0, 0.2),
     Check("soak", "embedder_slope", "Embedder, growth after warm-up", "MiB/min", 1.0, 0.2),

@@ -44,15 +44,16 @@ class Job:
 class Feed:
     """How many tokens of each class the engine may hold.
 
-    Alone, bulk keeps the next step ready while one runs. Beside interactive traffic it gets one quantum, so that an
-    interactive text never waits behind more than one short step. Bulk texts that have waited for `patience_s` beside
+    Alone, bulk keeps the next step ready while one runs. Beside interactive traffic it gets one quantum, and nothing in
+    the step that interactive texts have come for, unless it got nothing in the step before either: so an interactive
+    text waits for at most one quantum, and its own step is short. Bulk texts that have waited for `patience_s` beside
     it go with the interactive ones, still one quantum at a time: a full engine would otherwise never come to them.
     """
 
     step_tokens: int
     bulk_quantum: int
     capacity_tokens: int = UNBOUNDED_TOKENS  # of both classes together
-    linger_s: float = 0.2  # how long interactive traffic counts as present after its last text
+    linger_s: float = 1.0  # how long interactive traffic counts as present after its last text
     patience_s: float = 1.0
 
     def bulk_tokens(self, is_interactive_present: bool) -> int:

@@ -29,6 +29,7 @@ class Scheduler:
         self._in_engine = InEngine()
         self._last_interactive = float("-inf")
         self._has_abandoned = False
+        self._gives_way = False  # bulk got nothing last time, because interactive texts came
 
     @property
     def is_idle(self) -> bool:
@@ -101,6 +102,9 @@ class Scheduler:
         given = [HeldText(job, row, Priority.INTERACTIVE) for job, row in taken]
         if tokens < room and self._inbox.waiting_tokens(Priority.INTERACTIVE):
             return given, late  # a long interactive text waits for memory: bulk must not take it away again and again
+        self._gives_way = bool(taken) and not self._gives_way
+        if self._gives_way:
+            return given, late  # they wait for one step only, and it is short: bulk has the next one
         is_present = now - self._last_interactive < feed.linger_s
         room = feed.bulk_tokens(is_present) - in_engine[Priority.BULK]
         bulk, bulk_late = self._inbox.take(Priority.BULK, room, now, held + tokens, feed.capacity_tokens)
