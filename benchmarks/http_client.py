@@ -89,7 +89,7 @@ def run(load: Coroutine[object, object, Result]) -> Result:
 async def closed_loop(
     target: Target, bodies: Iterator[bytes], connections: int, goes_on: Callable[[], bool], pause_s: float = 0.0
 ) -> list[Sample]:
-    """Every connection sends its next request `pause_s` after the last is answered, while `goes_on` and bodies are left.
+    """Every connection sends its next request `pause_s` after the last answer, while `goes_on` and bodies are left.
 
     Raises LoadFailed for an answer that is not 200, and what `Connection.post` raises.
     """

@@ -89,23 +89,25 @@ def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_res
     answered = [outcome for outcome in outcomes if outcome.status == 200]
     assert {outcome.status for outcome in refused} == {429}
     assert all(outcome.retry_after.isdigit() for outcome in refused)
-    assert len(answered) / (max(o.ended for o in answered) - ended + SECONDS) >= 0.7 * capacity
+    assert (
+        len(answered) / (max(o.ended for o in answered) - ended + SECONDS) >= 0.7 * capacity
+    )  # the bar of 0.9 is for the benchmark, whose client takes no core
     assert recovery_s < 2.0
     assert len(refused) > 0.3 * len(outcomes)
 
 
-@pytest.mark.parametrize("texts", [[LINE * 22], [f"asked {row}: {LINE}" for row in range(22)]], ids=["one", "many"])
+@pytest.mark.parametrize("texts", [[LINE * 35], [f"asked {row}: {LINE}" for row in range(35)]], ids=["one", "many"])
 def test_one_text_is_refused_like_many_of_as_many_tokens(texts: list[str], small: RunningCluster) -> None:
-    async def fill_and_ask() -> tuple[list[Outcome], httpx.Response]:
+    async def ask_in_a_crowd() -> list[httpx.Response]:
         async with Client(small) as client:
-            crowd = [asyncio.create_task(client.send()) for _ in range(60)]
-            await asyncio.sleep(0.3)
-            answer = await client.ask(texts)
-            return await asyncio.gather(*crowd), answer
+            crowd = [asyncio.create_task(client.send()) for _ in range(40)]
+            asked = [asyncio.create_task(client.ask([f"{number} {text}" for text in texts])) for number in range(20)]
+            await asyncio.gather(*crowd)
+            return await asyncio.gather(*asked)
 
-    crowd, answer = asyncio.run(fill_and_ask())
+    answers = asyncio.run(ask_in_a_crowd())
 
-    assert answer.status_code == 429
-    assert answer.json()["error"]["code"] == "overloaded"
-    assert int(answer.headers["retry-after"]) >= 1
-    assert {outcome.status for outcome in crowd} == {200, 429}
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert refused
+    assert {(answer.status_code, answer.json()["error"]["code"]) for answer in refused} == {(429, "overloaded")}
+    assert min(int(answer.headers["retry-after"]) for answer in refused) >= 1
