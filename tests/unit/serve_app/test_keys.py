@@ -58,9 +58,12 @@ def lines() -> Iterator[list[str]]:
             caught.append(record.getMessage())
 
     collector = Collector(logging.WARNING)
+    level = keys_module.log.level  # a client of Ray in the same process may have raised it
+    keys_module.log.setLevel(logging.WARNING)
     keys_module.log.addHandler(collector)
     yield caught
     keys_module.log.removeHandler(collector)
+    keys_module.log.setLevel(level)
 
 
 def entry(key: str, **fields: object) -> dict[str, object]:
