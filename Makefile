@@ -42,7 +42,7 @@ soak: $(READY)  ## Ten minutes of steady load: does memory grow?
 	@$(MAKE) --no-print-directory report
 
 report: $(READY)  ## Rewrite tables and pictures of docs/benchmarks.md from the rows
-	@$(BIN)/python -m benchmarks.plots || true
+	@$(BIN)/python -m benchmarks.plots
 	@$(BIN)/python -m benchmarks.report
 
 peers: $(READY)  ## Make the environments of the other servers that `make bench` compares with

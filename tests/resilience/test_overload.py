@@ -89,9 +89,8 @@ def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_res
     answered = [outcome for outcome in outcomes if outcome.status == 200]
     assert {outcome.status for outcome in refused} == {429}
     assert all(outcome.retry_after.isdigit() for outcome in refused)
-    assert (
-        len(answered) / (max(o.ended for o in answered) - ended + SECONDS) >= 0.7 * capacity
-    )  # the bar of 0.9 is for the benchmark, whose client takes no core
+    goodput = len(answered) / (max(outcome.ended for outcome in answered) - ended + SECONDS)
+    assert goodput >= 0.7 * capacity  # the bar of 0.9 is for the benchmark, whose client takes no core
     assert recovery_s < 2.0
     assert len(refused) > 0.3 * len(outcomes)
 
