@@ -30,7 +30,7 @@ unit: $(READY)  ## The fast tests alone (seconds)
 check: $(READY)  ## Format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
-bench: $(READY)  ## Measure everything but the soak and write docs/benchmarks.md (about 25 minutes)
+bench: $(READY)  ## Measure everything but the soak and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving --peers --resume
 	@$(BIN)/python -m benchmarks.isolation --resume
 	@$(BIN)/python -m benchmarks.overload --resume
