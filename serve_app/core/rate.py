@@ -14,6 +14,8 @@ class TokenRate:
 
     Only busy time counts: tokens over the time of a quiet hour would tell how little was asked, not how much can be
     done. Until enough busy time was seen, what the replicas say of themselves stands in; before that, there is no rate.
+    What comes back is in any case what can be done at least. Without that bound, a rate that was once measured far too
+    low would turn requests away, keep the queue too short to be busy, and so never be corrected.
     """
 
     def __init__(self) -> None:
@@ -21,16 +23,21 @@ class TokenRate:
         self._busy_s = 0.0
         self._busy_since: float | None = None
         self._reported = 0.0
+        self._landed_tokens = 0.0  # busy or not
+        self._landed_at = 0.0
 
     @property
     def tokens_per_s(self) -> float | None:
         """Above zero; None until something is known."""
+        least = self._landed_tokens / WINDOW_S
         if self._busy_s >= ENOUGH_S and self._tokens >= ENOUGH_TOKENS:
-            return self._tokens / self._busy_s
-        return self._reported or None
+            return max(self._tokens / self._busy_s, least)
+        return max(self._reported, least) if self._reported else None
 
     def landed(self, tokens: int, now: float, is_busy: bool) -> None:
         """A slice came back at `now` (seconds on any steady clock); `is_busy` when enough waits to fill its place."""
+        self._landed_tokens = self._landed_tokens * exp(-max(0.0, now - self._landed_at) / WINDOW_S) + tokens
+        self._landed_at = now
         if self._busy_since is not None:
             elapsed = max(0.0, now - self._busy_since)
             kept = exp(-elapsed / WINDOW_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RATE_WEIGHT = 0.1  # of a full step in the running mean; smaller steps count for less
+MEMORY_STEPS = 10.0  # full steps that the running mean remembers; smaller steps count for less
 
 
 class StepClock:
@@ -12,6 +12,7 @@ class StepClock:
         self._step_tokens = step_tokens
         self._began: float | None = None  # None between steps
         self._unfinished_s = 0.0  # length of the steps since the last one that finished a text
+        self._weight = 0.0  # of what the mean is made of, in full steps: little until some were seen
         self.tokens_per_s = 0.0  # while it computes; 0.0 until a text has been finished
 
     def begin(self, now: float) -> None:
@@ -26,8 +27,9 @@ class StepClock:
             return
         seconds, self._unfinished_s = self._unfinished_s, 0.0
         if seconds > 0:
-            weight = RATE_WEIGHT * min(1.0, tokens / self._step_tokens) if self.tokens_per_s else 1.0
-            self.tokens_per_s += weight * (tokens / seconds - self.tokens_per_s)
+            weight = min(1.0, tokens / self._step_tokens)
+            self._weight = min(MEMORY_STEPS, self._weight + weight)
+            self.tokens_per_s += weight / self._weight * (tokens / seconds - self.tokens_per_s)
 
     def is_stuck(self, now: float, after_s: float) -> bool:
         """The engine has worked for longer than `after_s` without finishing a text.

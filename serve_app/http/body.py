@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.types import Receive
 
 from serve_app.core.errors import BodyTooLarge, ClientGone, Overloaded, UnsupportedBody
 
 SMALL_BODY_BYTES = 65_536
+WATCH_AFTER_S = 0.1
 Headers = dict[bytes, bytes]
 Result = TypeVar("Result")
 
@@ -61,25 +62,43 @@ def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {limit} bytes: send the inputs in several requests.")
 
 
-async def while_connected(work: Coroutine[Any, Any, Result], headers: Headers, receive: Receive) -> Result:
+async def while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
     """Await `work`, and cancel it if the client leaves. Raises ClientGone then.
 
-    Serve watches the connection itself, unless the client has told it not to with this header: work for nobody is not
-    something that a client may order.
+    The first look is only after WATCH_AFTER_S, because most requests have been answered by then and a look is a task.
     """
-    if b"x-request-disconnect-disabled" not in headers:
-        return await work
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
+    caller = cast("asyncio.Task[Any]", asyncio.current_task())
+    watch = _Watch(caller, receive)
+    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch.start)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone("The client left before its answer was ready.")
-        return await task
+        return await work
+    except asyncio.CancelledError:
+        if watch.saw_the_end and caller.uncancel() == 0:
+            raise ClientGone("The client left before its answer was ready.") from None
+        raise
     finally:
-        task.cancel()
-        gone.cancel()
+        timer.cancel()
+        watch.stop()
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Cancels a request when its connection ends."""
+
+    def __init__(self, caller: asyncio.Task[Any], receive: Receive) -> None:
+        self._caller = caller
+        self._receive = receive
+        self._watching: asyncio.Task[None] | None = None
+        self.saw_the_end = False
+
+    def start(self) -> None:
+        self._watching = asyncio.ensure_future(self._until_the_end())
+
+    def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _until_the_end(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.saw_the_end = True
+        self._caller.cancel()

@@ -126,7 +126,7 @@ class HttpSurface:
         seen.wanted, seen.model = wanted, self._router.catalog.served_name(wanted.model)
         encoding = Encoding.of(wanted)
         work = self._router.embed(wanted, _cache_mode(scope["headers"]), deadline)
-        seen.answer = answer = await while_connected(work, headers, receive)
+        seen.answer = answer = await while_connected(work, receive)
         return await self._encode(answer, wanted.model, encoding)
 
     async def _encode(self, answer: Answer, model: str, encoding: Encoding) -> bytes:

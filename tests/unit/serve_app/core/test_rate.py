@@ -78,3 +78,19 @@ def test_a_measurement_fades_when_all_slices_have_failed_for_long() -> None:
     last = land_busily(rate, tokens=500, every_s=0.1, times=50)
     land_busily(rate, tokens=0, every_s=1.0, times=3600, start=last)
     assert rate.tokens_per_s is None
+
+
+def test_a_rate_that_was_reported_far_too_low_is_corrected_by_what_comes_back_of_a_queue_that_is_never_busy() -> None:
+    rate = TokenRate()
+    rate.reported(10.0)
+    for landing in range(100):
+        rate.landed(100, landing * 0.1, is_busy=False)
+    assert rate.tokens_per_s == pytest.approx(1000.0, rel=0.2)
+
+
+def test_a_quiet_hour_does_not_slow_what_the_replicas_report() -> None:
+    rate = TokenRate()
+    rate.reported(800.0)
+    rate.landed(100, 1.0, is_busy=False)
+    rate.landed(1, 3600.0, is_busy=False)
+    assert rate.tokens_per_s == 800.0

@@ -29,11 +29,19 @@ def test_the_time_between_steps_does_not_count() -> None:
 def test_full_steps_say_more_about_the_speed_than_small_ones() -> None:
     small, full = StepClock(100), StepClock(100)
     for clock in (small, full):
-        step(clock, 0.0, 1.0, 100)
-    step(small, 1.0, 2.0, 1)
-    step(full, 1.0, 1.5, 100)
+        for second in range(20):
+            step(clock, second, second + 1.0, 100)
+    step(small, 20.0, 21.0, 1)
+    step(full, 20.0, 20.5, 100)
     assert small.tokens_per_s == pytest.approx(100 - 0.099)
     assert full.tokens_per_s == pytest.approx(110)
+
+
+def test_a_slow_first_step_of_few_tokens_is_soon_forgotten() -> None:
+    clock = StepClock(4096)
+    step(clock, 0.0, 0.3, 2)
+    step(clock, 1.0, 1.1, 1000)
+    assert clock.tokens_per_s == pytest.approx(10_000, rel=0.01)
 
 
 def test_a_step_that_took_no_measurable_time_says_nothing() -> None:
