@@ -3,7 +3,7 @@ PYTHON ?= python3
 MODEL ?=
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := requirements/base.txt requirements/cpu.txt requirements/dev.txt requirements/clients.txt
+LOCKS := $(addprefix requirements/,base.txt cpu.txt extras.txt parsers.txt dev.txt clients.txt)
 READY := $(VENV)/.ready
 
 help:  ## List the verbs
@@ -35,11 +35,17 @@ bench: $(READY)  ## Measure everything but the soak and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.isolation --resume
 	@$(BIN)/python -m benchmarks.overload --resume
 	@$(BIN)/python -m benchmarks.wide --resume
+	@$(BIN)/python -m benchmarks.ingest --resume
+	@$(BIN)/python -m benchmarks.ingest_memory --resume
 	@$(MAKE) --no-print-directory report
 
 soak: $(READY)  ## Ten minutes of steady load: does memory grow?
 	@$(BIN)/python -m benchmarks.soak --minutes 10
 	@$(MAKE) --no-print-directory report
+
+evaluate: $(READY)  ## Ingest a real corpus into three stores, and measure retrieval and masking
+	@$(BIN)/python -m benchmarks.corpus
+	@$(BIN)/python -m benchmarks.pii
 
 report: $(READY)  ## Rewrite tables and pictures of docs/benchmarks.md from the rows
 	@$(BIN)/python -m benchmarks.plots
@@ -51,5 +57,5 @@ peers: $(READY)  ## Make the environments of the other servers that `make bench`
 clean:  ## Remove .venv and caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help setup demo serve test unit check bench soak report peers clean
+.PHONY: help setup demo serve test unit check bench soak evaluate report peers clean
 .DEFAULT_GOAL := help

@@ -15,7 +15,10 @@ from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "serving.jsonl"
-WRITTEN_BY_BENCHMARKS = (":(exclude)benchmarks/results", ":(exclude)docs/benchmarks.md", ":(exclude)docs/img")
+WRITTEN_BY_BENCHMARKS = tuple(
+    f":(exclude){path}"
+    for path in ("benchmarks/results", "docs/benchmarks.md", "docs/evaluation.md", "docs/pii.md", "docs/img")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Scenario = Literal["isolation", "wide", "overload", "soak"]
+Scenario = Literal["isolation", "wide", "overload", "soak", "ingest", "ingest_memory"]
 TITLES: dict[Scenario, str] = {
     "isolation": "Interactive requests beside a bulk flood",
     "wide": "2,048 inputs × 2,560 dimensions",
     "overload": "Three times the load it can carry",
     "soak": "Memory under a steady load",
+    "ingest": "Ingestion against its parts",
+    "ingest_memory": "Memory of an ingestion of a large file",
 }
-MIN_TRIALS: dict[Scenario, int] = {"isolation": 5, "wide": 5, "overload": 5, "soak": 1}
+MIN_TRIALS: dict[Scenario, int] = {
+    "isolation": 5,
+    "wide": 5,
+    "overload": 5,
+    "soak": 1,
+    "ingest": 5,
+    "ingest_memory": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,40 @@ def _overload(size: str, title: str) -> tuple[Check, ...]:
     )
 
 
+INGEST: tuple[Check, ...] = (
+    Check("ingest", "chunks", "corpus", "chunks"),
+    Check("ingest", "tokens", "corpus", "tokens"),
+    Check("ingest", "embed_tokens_per_s", "embed stage alone", "tokens/s"),
+    Check("ingest", "engine_tokens_per_s", "bare engine, the same slices", "tokens/s"),
+    Check("ingest", "embed_ratio", "embed stage ÷ bare engine", "", 0.9, is_lower_better=False),
+    Check("ingest", "in_job_tokens_per_s", "in the whole job, first to last slice", "tokens/s"),
+    Check("ingest", "in_job_ratio", "in the whole job ÷ bare engine", ""),
+    Check("ingest", "in_job_engine_share", "of that time, the engine computing", ""),
+    Check("ingest", "parse_alone_s", "parsing and chunking alone, one actor", "s"),
+    Check("ingest", "embed_alone_s", "embedding alone", "s"),
+    Check("ingest", "write_alone_s", "writing alone", "s"),
+    Check("ingest", "start_s", "start, until the first file is parsed", "s"),
+    Check("ingest", "work_s", "the whole job after its start", "s"),
+    Check("ingest", "overlap", "job after its start ÷ slowest stage", "", 1.15),
+    Check("ingest", "overlap_floor", "least that this machine's cores allow", ""),
+    Check("ingest", "overlap_with_start", "job with its start ÷ slowest stage", ""),
+    Check("ingest", "cores_busy", "cores busy during the job", ""),
+    Check("ingest", "first_command_s", "the whole command, empty store", "s"),
+    Check("ingest", "again_command_s", "the same command again", "s"),
+    Check("ingest", "again_embedded", "again: chunks embedded", "", 0.0),
+    Check("ingest", "again_job_ratio", "again ÷ first, the jobs", "", 0.1),
+    Check("ingest", "again_command_ratio", "again ÷ first, the commands with their start", "", 0.1),
+    Check("ingest_memory", "file_mib", "JSONL file", "MiB"),
+    Check("ingest_memory", "done_mib", "of it embedded in the time", "MiB"),
+    Check(
+        "ingest_memory", "peak_rss_mib", "peak of all the job's processes, shared pages counted in each", "MiB", 4096.0
+    ),
+    Check("ingest_memory", "peak_private_mib", "the same without shared pages", "MiB"),
+    Check("ingest_memory", "store_mib", "peak growth of Ray's object store", "MiB"),
+    Check("ingest_memory", "slope", "growth after warm-up", "MiB/min"),
+    Check("ingest_memory", "processes", "processes at the peak", ""),
+)
+
 CHECKS: tuple[Check, ...] = (
     Check("isolation", "bulk_alone", "bulk alone", "texts/s"),
     *_isolation(1),
@@ -78,4 +121,5 @@ CHECKS: tuple[Check, ...] = (
     Check("soak", "router_mib", "Router at the end", "MiB"),
     Check("soak", "embedder_mib", "Embedder at the end", "MiB"),
     Check("soak", "requests_per_s", "load", "requests/s"),
+    *INGEST,
 )

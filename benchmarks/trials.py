@@ -60,12 +60,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A scenario to run. `settings` are what a reader must know to run it again."""
+    """A scenario to run. `settings` are what a reader must know to run it again; a try is not `is_kept` as rows."""
 
     scenario: Scenario
     trials: int
     settings: dict[str, float]
     resume: bool
+    is_kept: bool = True
 
 
 def read(path: Path) -> list[Trial]:
@@ -93,7 +94,8 @@ def run(
             console.print(f"{plan.scenario}: this commit has its rows already")
             return
         for trial in _trials(plan, start, measure):
-            rows.append(RESULTS, trial)
+            if plan.is_kept:
+                rows.append(RESULTS, trial)
             figures = ", ".join(f"{name} {value:.4g}" for name, value in trial.outcome.figures.items())
             console.print(f"{plan.scenario} {trial.trial} of {plan.trials}: {figures}", highlight=False)
     except EmbedError as error:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cluster import keys
+from cluster import collections, dlq, evaluate_cli, ingest_cli, keys
 from cluster.config import ClusterConfig, load_config
 from serve_app.core.errors import EmbedError, SetupError
 
@@ -26,7 +26,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=__doc__,
 )
-app.add_typer(keys.commands, name="keys")
+app.command()(ingest_cli.ingest)
+app.command("eval")(evaluate_cli.evaluate)
+dlq.commands.command()(ingest_cli.retry)
+for name, commands in (("keys", keys.commands), ("dlq", dlq.commands), ("collections", collections.commands)):
+    app.add_typer(commands, name=name)
 FILE_EVERY_S = 1.0
 console = Console()
 problems = Console(stderr=True)
@@ -35,7 +39,9 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="clust
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Checkpoint directory or hub name.")]
 ServedOption = Annotated[str, typer.Option("--model", "-m", help="Served name; default: the cluster's first model.")]
 CollectionOption = Annotated[str, typer.Option("--collection", help="Collection to write or search.")]
-SinkOption = Annotated[str, typer.Option("--sink", help="milvus-lite:DIRECTORY or http://HOST:19530.")]
+SinkOption = Annotated[
+    str, typer.Option("--sink", help="milvus-lite:DIRECTORY, http://HOST:19530 (Milvus) or postgresql://… (pgvector).")
+]
 KeyOption = Annotated[str, typer.Option(help="Environment variable that holds the API key, where one is needed.")]
 EndpointOption = Annotated[str, typer.Option("--endpoint", help="The cluster's HTTP address.")]
 
@@ -82,43 +88,6 @@ def serve(
 
 
 @app.command()
-def ingest(
-    sources: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
-    collection: CollectionOption = "documents",
-    config: ConfigOption = None,
-    model: ServedOption = "",
-    sink: SinkOption = "",
-    address: Annotated[str, typer.Option(help="Ray cluster to run in; default: the one on this machine.")] = "auto",
-    recreate: Annotated[bool, typer.Option("--recreate", help="Empty the collection first.")] = False,
-) -> None:
-    """Turn documents into a searchable collection, through the replicas of the running cluster.
-
-    Reads txt, md, html, pdf, docx and xlsx. Run it again whenever you like: what is stored already is not embedded
-    again, and what a file no longer holds is removed. Exit code 3: done, but some files were left out.
-    """
-    from cluster.local import connect
-    from ingest.discover import discover
-
-    settings = load_config(config)
-    found = discover(sources)
-    if not found.files:
-        raise SetupError(f"There is nothing to ingest in {', '.join(sources)}: no txt, md, html, pdf, docx or xlsx.")
-    connect(address)
-    from ingest.pipeline import IngestJob, run
-
-    job = IngestJob(
-        found=found,
-        collection=collection,
-        sink=sink or settings.sink,
-        model=model,
-        recreate=recreate,
-    )
-    report = run(job, settings.ingest, console)
-    report.show(console)
-    raise typer.Exit(report.exit_code)
-
-
-@app.command()
 def search(
     text: Annotated[str, typer.Argument(help="The question.")],
     collection: CollectionOption = "documents",
@@ -133,6 +102,7 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many hits.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    tenant: Annotated[str, typer.Option(help="See only what was ingested for this one.")] = "",
     key_env: KeyOption = "EMBED_API_KEY",
 ) -> None:
     """Ask a collection a question; every answer says where it stands.
@@ -146,7 +116,7 @@ def search(
     settings = load_config(config)
     where = searching.Endpoint(endpoint or settings.http.endpoint, secret_in(key_env))
     vector, used = searching.embed_query(where, model, text, instruction, settings.ingest.dimensions)
-    query = searching.make_query(text, vector, limit, hybrid, filter_text)
+    query = replace(searching.make_query(text, vector, limit, hybrid, filter_text), tenant=tenant or None)
     hits = searching.search(sink or settings.sink, collection, query, used)
     if as_json:
         for hit in hits:

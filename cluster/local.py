@@ -211,6 +211,21 @@ def _check_reachable(address: str) -> None:
         raise SetupError(f"No Ray cluster answers at {address}; {NO_CLUSTER[0].lower()}{NO_CLUSTER[1:]}") from error
 
 
+def start_for_jobs() -> None:
+    """A Ray on this machine for the stages of a job whose cluster is somewhere else; it ends with this process."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    prepare_environment()
+    import ray
+
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+
+
 def connect(address: str) -> None:
     """Join a running cluster as a client. Raises SetupError if there is none."""
     os.environ.setdefault("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "1")  # a client has no event loop of its own
@@ -225,8 +240,6 @@ def connect(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise SetupError(NO_CLUSTER) from error
-    import ray.data
     import ray.serve
 
-    for library in (ray.serve, ray.data):  # only now: importing them sets the level of their loggers
-        logging.getLogger(library.__name__).setLevel(logging.ERROR)
+    logging.getLogger(ray.serve.__name__).setLevel(logging.ERROR)  # only now: importing it sets the level

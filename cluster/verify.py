@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -15,6 +12,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from cluster.config import ClusterConfig
+from ingest.embedding.base import HttpAddress
+from ingest.embedding.http import EndpointClient, first_model, no_endpoint
+from ingest.embedding.vectors import embed_texts
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile
 from serve_app.core.types import TokenIds, Vectors
@@ -54,53 +54,27 @@ class Endpoint:
     """Where the served vectors come from; an empty key sends none."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
 
     def served_model(self, wanted: str) -> str:
-        """`wanted`, or the endpoint's first model if that is empty."""
-        return wanted or str(self._ask("GET", "/v1/models")["data"][0]["id"])
+        """`wanted`, or the endpoint's first model if that is empty. Raises SetupError."""
+        if wanted:
+            return wanted
+        with self._client() as client:
+            return first_model(client)
 
     def vectors(self, model: str, has_instruction: bool) -> Vectors:
         """The endpoint's vectors of the texts of a Reference, in its order. Raises SetupError."""
-        question: dict[str, object] = {"input": QUESTION, "input_type": "query"}
-        if has_instruction:
-            question["instruction"] = TASK
-        rows = [*self._embed(model, {"input": list(DOCUMENTS)}), *self._embed(model, question)]
-        if len({len(row) for row in rows}) != 1 or len(rows) != len(DOCUMENTS) + 1:
-            raise SetupError(f"{self.url} did not answer with one vector a text: it is no endpoint of this kind.")
-        return np.stack(rows)
+        query: dict[str, object] = {"input_type": "query", **({"instruction": TASK} if has_instruction else {})}
+        with self._client() as client:
+            documents = embed_texts(client, model, DOCUMENTS, {})
+            questions = embed_texts(client, model, [QUESTION], query)
+        if documents.shape[1] != questions.shape[1]:
+            raise no_endpoint(self.url)
+        return np.concatenate([documents, questions])
 
-    def _embed(self, model: str, fields: dict[str, object]) -> list[Vectors]:
-        answer = self._ask("POST", "/v1/embeddings", {"model": model, "encoding_format": "base64", **fields})
-        try:
-            items = sorted(answer["data"], key=lambda item: int(item["index"]))
-            return [np.frombuffer(base64.b64decode(item["embedding"]), dtype="<f4") for item in items]
-        except (LookupError, TypeError, ValueError) as error:
-            raise SetupError(f"The answer of {self.url} cannot be read: it is no embedding endpoint.") from error
-
-    def _ask(self, method: str, route: str, body: dict[str, object] | None = None) -> Any:
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        try:
-            answer = httpx.request(method, f"{self.url}{route}", json=body, headers=headers, timeout=TIMEOUT_S)
-        except httpx.InvalidURL as error:
-            raise SetupError(f"The endpoint {self.url} is no URL; give one such as http://127.0.0.1:8000.") from error
-        except httpx.RequestError as error:
-            raise SetupError(
-                f"No cluster answers at {self.url}: start one with `embedctl serve`, or give --endpoint."
-            ) from error
-        if answer.status_code != 200:
-            raise SetupError(f"The cluster refused: {_reason(answer)}")
-        try:
-            return answer.json()
-        except ValueError as error:
-            raise SetupError(f"The answer of {self.url} is not JSON: it is no embedding endpoint.") from error
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["error"]["message"])
-    except (ValueError, LookupError, TypeError):
-        return f"HTTP {answer.status_code}"
+    def _client(self) -> EndpointClient:
+        return EndpointClient(HttpAddress(self.url, self.key), TIMEOUT_S)
 
 
 def checkpoint_of(config: ClusterConfig, model: str, given: Path | None) -> tuple[ModelSettings, Path]:

@@ -13,171 +13,180 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import PurePosixPath
 
+from ingest.chunk_context import MAX_CONTEXT_TOKENS, contexts
+from ingest.chunk_pieces import pieces, placed
+from ingest.chunk_sections import Joins, Sizes, by_title, joined, sections, siblings
 from ingest.packing import (
     MAX_CHUNK_BYTES,
+    PARAGRAPH_TOKENS,
     CountTokens,
+    Limits,
+    Passage,
     Piece,
     TokenCounts,
     halved,
     packed,
-    pieces,
     rendered,
     utf8_bytes,
 )
-from ingest.records import Block, Chunk, Document, chunk_key
+from ingest.records import Chunk, Document, block_text, chunk_key, document_text, embedded_text
+from ingest.settings import ChunkSettings
 from serve_app.core.errors import SetupError
+
+CHUNKER_VERSION = "1"  # to be raised with every change that cuts the same document in another way
+
+# The limits in characters that users of `unstructured` know from chunking by title. The tokens are as many as 2,000
+# Chinese characters may take, so that the characters decide wherever the model's own limit is not below that.
+BY_TITLE = ChunkSettings(tokens=2_048, max_characters=2_000, new_after_characters=1_500, combine_under_characters=500)
 
 _MIN_ROOM = 8  # tokens; less holds no text worth finding
 _MAX_SLUG = 60  # characters
-_MAX_HEADING_BYTES = 1_000  # UTF-8; longer ones are text, so that the path of any depth fits into a sink's column
 _Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class _Draft:
+    """A chunk on its way; `passage` is its group as text."""
+
     path: _Path
-    blocks: tuple[Block, ...]
-    is_bare: bool = False  # nothing stands under the heading, so it is content itself: the only block
+    context: str
+    group: list[Piece]
+    passage: Passage
+
+    @property
+    def embedded(self) -> str:
+        return embedded_text(self.context, self.passage.text)
+
+    def halved(self, text: str) -> list[_Draft]:
+        return [replace(self, group=group, passage=rendered(group, text)) for group in halved(self.group)]
 
 
 class Chunker:
-    """Cuts documents by section, and what is too long by block, then by table row, line of code or sentence."""
+    """Cuts documents by section, and what is too long by block, then by table row, line of code or sentence.
 
-    def __init__(self, count: CountTokens, max_tokens: int, min_tokens: int = 0) -> None:
-        """`max_tokens` bounds every chunk, special tokens included, and so does MAX_CHUNK_BYTES.
+    The limits of `settings`, besides the one in tokens, are in characters of a chunk's text: none has more than
+    `max_characters`; one that has `new_after_characters` takes no further block; and a section that has fewer than
+    `combine_under_characters` is put together with those after it, as long as they fit into one chunk. Where that
+    last one is not set, neighbouring sections of one parent with fewer than `merge_below_tokens` are put together.
+    """
 
-        Neighbouring sections of one parent with fewer than `min_tokens` are put together; with 0 none are.
-        Raises SetupError if the limits leave no room for text.
+    def __init__(self, count: CountTokens, settings: ChunkSettings, max_tokens: int) -> None:
+        """`max_tokens` is the model's limit, special tokens included; the lower one of it and `settings.tokens` holds.
+
+        Raises SetupError if that leaves no room for text.
         """
         self._count = count
         self._special = count([""])[0]
-        self._max_tokens = max_tokens
-        self._min_tokens = min_tokens
-        self._room = max_tokens - self._special
-        if self._room < _MIN_ROOM:
-            raise SetupError(f"A chunk of {max_tokens} tokens is too small; the least is {_MIN_ROOM + self._special}.")
-        if not 0 <= min_tokens <= max_tokens // 2:
-            raise SetupError(f"Chunks of at least {min_tokens} tokens need a limit of {2 * min_tokens} or more.")
+        self._settings = settings
+        self._max_tokens = min(settings.tokens, max_tokens)
+        self._min_tokens = min(settings.merge_below_tokens, self._max_tokens // 2)
+        room = self._max_tokens - self._special
+        if room < _MIN_ROOM:
+            least = _MIN_ROOM + self._special
+            raise SetupError(f"A chunk of {self._max_tokens} tokens is too small; the least is {least}.")
+        characters = settings.max_characters or MAX_CHUNK_BYTES
+        self._limits = Limits(room, characters, settings.new_after_characters or characters)
+        self._context_tokens = min(MAX_CONTEXT_TOKENS, room // 4) if settings.context else 0
 
     def chunks(self, document: Document) -> list[Chunk]:
-        """In document order; the document's text is in them once, its headings in their paths.
+        """In document order. `text` is `document_text(document)[start:end]`, but for a header repeated over table rows.
 
-        A heading with nothing under it is text too. Raises DocumentError (indivisible) if not even one character fits
-        into a chunk.
+        Every character of the document that is not blank is in exactly one chunk, but for headings with something
+        under them: these are in the paths, and in the text only where sections were put together. Raises
+        DocumentError (indivisible) if not even one character fits into a chunk.
         """
         counts = TokenCounts(self._count, self._special)
-        sections = self._merged(list(_sections(document.blocks)), counts)
-        blocks = iter(pieces([block for section in sections for block in section.blocks], counts, self._room))
-        groups: list[tuple[_Path, list[Piece]]] = []
-        for section in sections:
-            own = [piece for block in islice(blocks, len(section.blocks)) for piece in block]
-            groups += [(section.path, group) for group in packed(own, self._room, self._min_tokens)]
-        return _records(document, self._fitting(groups, counts), counts)
+        text = document_text(document)
+        drafts = self._fitting(self._drafts(document, text, counts), text, counts)
+        return list(_records(document, drafts, counts))
 
-    def _merged(self, sections: list[_Section], counts: TokenCounts) -> list[_Section]:
-        """Small neighbours with one parent as one section under that parent, their headings as lines of text."""
-        counts.learn(block.text for section in sections for block in section.blocks)
-        merged: list[_Section] = []
-        waiting: list[_Section] = []
-        used = 0
-        for section in sections:
-            size = sum(counts.net(block.text) for block in section.blocks)
-            is_small = size < self._min_tokens and section.path != ()
-            is_near = waiting != [] and waiting[-1].path[:-1] == section.path[:-1]
-            if waiting and not (is_small and is_near and used < self._min_tokens):
-                merged.append(_joined(waiting))
-                waiting, used = [], 0
-            if is_small:
-                waiting.append(section)
-                used += size
-            else:
-                merged.append(section)
-        return [*merged, _joined(waiting)] if waiting else merged
-
-    def _fitting(
-        self, groups: list[tuple[_Path, list[Piece]]], counts: TokenCounts
-    ) -> list[tuple[_Path, list[Piece], str]]:
-        """The groups with their texts, divided until the real count of each is within the limit."""
-        while True:
-            texts = [(path, group, rendered(group)) for path, group in groups]
-            counts.learn(text for _, _, text in texts)
-            if all(self._fits(text, counts) for _, _, text in texts):
-                return [item for item in texts if item[2]]
-            groups = [
-                (path, part)
-                for path, group, text in texts
-                for part in ([group] if self._fits(text, counts) else halved(group))
-            ]
-
-    def _fits(self, text: str, counts: TokenCounts) -> bool:
-        return counts.known[text] <= self._max_tokens and utf8_bytes(text) <= MAX_CHUNK_BYTES
-
-
-def _sections(blocks: Sequence[Block]) -> Iterator[_Section]:
-    """Runs of content under one heading path; content before the first heading has an empty path."""
-    open_headings: list[tuple[int, str]] = []
-    content: list[Block] = []
-    for index, block in enumerate(blocks):
-        if not _is_heading(block):
-            content.append(replace(block, kind="text", level=0) if block.kind == "heading" else block)
-            continue
-        if content:
-            yield _Section(tuple(text for _, text in open_headings), tuple(content))
-        text = " ".join(block.text.split())
-        open_headings = [
-            *((level, title) for level, title in open_headings if level < block.level),
-            (block.level, text),
-        ]
-        content = []
-        after = blocks[index + 1] if index + 1 < len(blocks) else None
-        if after is None or (_is_heading(after) and after.level <= block.level):
-            path = tuple(title for _, title in open_headings)
-            yield _Section(path, (Block("text", text, page=block.page),), is_bare=True)
-    if content:
-        yield _Section(tuple(text for _, text in open_headings), tuple(content))
-
-
-def _is_heading(block: Block) -> bool:
-    return block.kind == "heading" and utf8_bytes(block.text) <= _MAX_HEADING_BYTES
-
-
-def _joined(sections: list[_Section]) -> _Section:
-    if len(sections) == 1:
-        return sections[0]
-    blocks: list[Block] = []
-    for section in sections:
-        heading = Block("text", section.path[-1], page=section.blocks[0].page)
-        blocks += section.blocks if section.is_bare else (heading, *section.blocks)
-    return _Section(sections[0].path[:-1], tuple(blocks))
-
-
-def _records(document: Document, groups: list[tuple[_Path, list[Piece], str]], counts: TokenCounts) -> list[Chunk]:
-    slug = _slug(document.source_file)
-    seen = Counter[tuple[_Path, str]]()
-    chunks = []
-    for ordinal, (path, group, text) in enumerate(groups):
-        known_pages = [piece.page for piece in group if piece.page is not None]
-        chunks.append(
-            Chunk(
-                key=chunk_key(document.source, path, text, seen[path, text]),
-                chunk_id=f"{slug}_{ordinal + 1:04d}",
-                source=document.source,
-                source_file=document.source_file,
-                format=document.format,
-                title=document.title,
-                heading_path=path,
-                page_number=min(known_pages, default=None),
-                page_end=max(known_pages, default=None),
-                ordinal=ordinal,
-                tokens=counts.known[text],
-                text=text,
+    def _drafts(self, document: Document, text: str, counts: TokenCounts) -> list[_Draft]:
+        """Every section packed, by estimates of what its chunks have in tokens."""
+        blocks = placed(replace(block, text=block_text(block)) for block in document.blocks)
+        counts.learn(item.block.text for item in blocks)
+        found = joined(sections([item.block for item in blocks]), self._joins(Sizes(blocks, counts)))
+        paths = [tuple(blocks[heading].block.text for heading in section.headings) for section in found]
+        said = self._contexts(document.title, paths, counts)
+        limits = [self._limits_beside(said[path], counts) for path in paths]
+        cut = iter(
+            pieces(
+                [
+                    (item, bounds)
+                    for section, bounds in zip(found, limits, strict=True)
+                    for item in blocks[section.content : section.end]
+                ],
+                counts,
             )
         )
-        seen[path, text] += 1
-    return chunks
+        drafts = []
+        for section, path, bounds in zip(found, paths, limits, strict=True):
+            own = [piece for block in islice(cut, section.end - section.content) for piece in block]
+            groups = packed(own, bounds, self._min_tokens)
+            drafts += [_Draft(path, said[path], group, rendered(group, text)) for group in groups]
+        return drafts
+
+    def _joins(self, sizes: Sizes) -> Joins:
+        under = self._settings.combine_under_characters
+        if under is None:
+            return siblings(sizes, self._min_tokens)
+        return by_title(sizes, replace(self._limits, tokens=self._limits.tokens - self._context_tokens), under)
+
+    def _contexts(self, title: str, paths: list[_Path], counts: TokenCounts) -> dict[_Path, str]:
+        return (
+            contexts(title, paths, counts, self._context_tokens) if self._context_tokens else dict.fromkeys(paths, "")
+        )
+
+    def _limits_beside(self, context: str, counts: TokenCounts) -> Limits:
+        """What the context leaves of the limits."""
+        used = counts.net(context) + PARAGRAPH_TOKENS if context else 0
+        return replace(self._limits, tokens=self._limits.tokens - used)
+
+    def _fitting(self, drafts: list[_Draft], text: str, counts: TokenCounts) -> list[_Draft]:
+        """The drafts that have text, divided until the real count of each is within the limit."""
+        while True:
+            counts.learn(draft.embedded for draft in drafts)
+            if all(self._fits(draft, counts) for draft in drafts):
+                return [draft for draft in drafts if draft.passage.text]
+            drafts = [
+                part for draft in drafts for part in ([draft] if self._fits(draft, counts) else draft.halved(text))
+            ]
+
+    def _fits(self, draft: _Draft, counts: TokenCounts) -> bool:
+        is_short = utf8_bytes(draft.passage.text) <= MAX_CHUNK_BYTES
+        return is_short and counts.known[draft.embedded] <= self._max_tokens
 
 
-def _slug(source_file: str) -> str:
-    """The file's name without its extension, as one word; letters of every script stay."""
-    stem = unicodedata.normalize("NFKC", PurePosixPath(source_file).stem).lower()
-    return re.sub(r"\W+", "_", stem).strip("_")[:_MAX_SLUG] or "document"
+def _records(document: Document, drafts: Sequence[_Draft], counts: TokenCounts) -> Iterator[Chunk]:
+    stem = "_".join(filter(None, (_slug(PurePosixPath(document.source_file).stem) or "document", _slug(document.part))))
+    seen = Counter[tuple[_Path, str]]()
+    for ordinal, draft in enumerate(drafts):
+        passage = draft.passage
+        occurrence = seen[draft.path, passage.text]
+        seen[draft.path, passage.text] += 1
+        known_pages = [piece.page for piece in draft.group if piece.page is not None]
+        yield Chunk(
+            key=chunk_key(document, draft.path, passage.text, occurrence, draft.context),
+            chunk_id=f"{stem}_{ordinal + 1:04d}",
+            source=document.source,
+            source_file=document.source_file,
+            format=document.format,
+            title=document.title,
+            heading_path=draft.path,
+            page_number=min(known_pages, default=None),
+            page_end=max(known_pages, default=None),
+            ordinal=ordinal,
+            tokens=counts.known[draft.embedded],
+            text=passage.text,
+            context=draft.context,
+            start=passage.start,
+            end=passage.end,
+            part=document.part,
+            language=document.language,
+            file_hash=document.file_hash,
+            metadata=document.metadata,
+        )
+
+
+def _slug(name: str) -> str:
+    """The name as one word; letters of every script stay."""
+    return re.sub(r"\W+", "_", unicodedata.normalize("NFKC", name).lower()).strip("_")[:_MAX_SLUG]

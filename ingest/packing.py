@@ -1,4 +1,4 @@
-"""Blocks → pieces → groups of pieces that fit into a chunk.
+"""Groups of pieces that fit into a chunk, and the text that each group becomes.
 
 Tokens are counted in batches, whole documents at a time, and each text once. Counts of parts do not add up exactly
 to the count of the whole, so packing works with estimates; whoever uses the groups counts them again.
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ingest.records import Block
-from ingest.seams import cut, sentences, table_parts
+from ingest.seams import cut
 from serve_app.core.errors import DocumentError
 
 CountTokens = Callable[[list[str]], list[int]]  # many texts at once; special tokens included
@@ -18,13 +17,20 @@ CountTokens = Callable[[list[str]], list[int]]  # many texts at once; special to
 # Tokens do not bound bytes: a word that the vocabulary lacks can be one [UNK] of any length. Sinks hold at most
 # 65,535 bytes in a text column, and no text that is worth finding comes near half of that in one chunk.
 MAX_CHUNK_BYTES = 32_000
-
-_PARAGRAPH = "\n\n"
-_PARAGRAPH_TOKENS = 1
+PARAGRAPH_TOKENS = 1  # what an empty line between two blocks costs, about
 
 
 def utf8_bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one chunk's text, each by itself; MAX_CHUNK_BYTES holds beside them."""
+
+    tokens: int  # without special tokens and context
+    characters: int = MAX_CHUNK_BYTES
+    full_at: int = MAX_CHUNK_BYTES  # a chunk of so many characters takes no further block
 
 
 @dataclass(slots=True)
@@ -47,131 +53,116 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What packing does not divide; pieces of one block follow each other without anything between."""
+    """What packing does not divide: characters [start, start + len(text)) of the document's text.
+
+    Pieces of one block follow each other without anything between. The rows of a table that is split have its header
+    as their `lead`, which is repeated in chunks that begin with them; the first row has it in its own text.
+    """
 
     text: str
+    start: int
     tokens: int  # without special tokens
     block: int
     is_code: bool
     page: int | None
-    lead: str = ""  # a table's header: stands before the first of its rows in every chunk
+    lead: str = ""
     lead_tokens: int = 0
+    header: int = 0  # leading characters of `text` that are the table's header
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
 
     def cost(self, before: Piece | None) -> int:
         """Tokens it adds to a group that ends with `before`."""
         if before is None:
             return self.tokens + self.lead_tokens
-        return self.tokens if before.block == self.block else self.tokens + self.lead_tokens + _PARAGRAPH_TOKENS
+        return self.tokens if before.block == self.block else self.tokens + PARAGRAPH_TOKENS
 
 
-def pieces(blocks: Sequence[Block], counts: TokenCounts, room: int) -> list[list[Piece]]:
-    """The pieces of each block; only one of more than `room` tokens or MAX_CHUNK_BYTES has more than one."""
-    counts.learn(block.text for block in blocks)
-    cuttings = {
-        index: _Cutting.of(block, room, counts)
-        for index, block in enumerate(blocks)
-        if counts.net(block.text) > room or utf8_bytes(block.text) > MAX_CHUNK_BYTES
-    }
-    unfinished = list(cuttings.values())
-    while unfinished:
-        counts.learn(part for cutting in unfinished for part in cutting.parts)
-        unfinished = [cutting for cutting in unfinished if cutting.shorten(counts)]
-    return [
-        cuttings[index].pieces(index, counts)
-        if index in cuttings
-        else [Piece(block.text, counts.net(block.text), index, block.kind == "code", block.page)]
-        for index, block in enumerate(blocks)
-    ]
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The text of a chunk. Behind its first `lead` characters it is the document's text from start to end."""
+
+    text: str
+    start: int
+    end: int
+    lead: int = 0
 
 
-@dataclass(slots=True)
-class _Cutting:
-    """A block on its way into parts of at most `limit` tokens and, with the lead, MAX_CHUNK_BYTES."""
-
-    block: Block
-    limit: int
-    parts: list[str]
-    lead: str = ""
-
-    @classmethod
-    def of(cls, block: Block, room: int, counts: TokenCounts) -> _Cutting:
-        if block.kind == "text":
-            return cls(block, room, sentences(block.text))
-        if block.kind == "table":
-            header, rows = table_parts(block.text)
-            counts.learn([header])
-            if rows and counts.net(header) <= room // 2 and utf8_bytes(header) <= MAX_CHUNK_BYTES // 2:
-                return cls(block, room - counts.net(header), rows, header)
-        return cls(block, room, block.text.splitlines(keepends=True))
-
-    def shorten(self, counts: TokenCounts) -> bool:
-        """Cut what is still too long; returns whether there was any."""
-        before = len(self.parts)
-        self.parts = [short for part in self.parts for short in self._shortened(part, counts.net(part))]
-        return len(self.parts) > before
-
-    def _shortened(self, part: str, tokens: int) -> Iterable[str]:
-        excess = max(tokens / self.limit, utf8_bytes(part) / (MAX_CHUNK_BYTES - utf8_bytes(self.lead)))
-        if excess <= 1 or len(part) == 1:
-            return [part]
-        likely = int(0.9 * len(part) / excess)
-        return cut(part, max(1, min(likely, (len(part) + 1) // 2)))
-
-    def pieces(self, index: int, counts: TokenCounts) -> list[Piece]:
-        lead_tokens = counts.net(self.lead) if self.lead else 0
-        return [
-            Piece(part, counts.net(part), index, self.block.kind == "code", self.block.page, self.lead, lead_tokens)
-            for part in self.parts
-        ]
-
-
-def packed(sequence: Sequence[Piece], room: int, floor: int) -> list[list[Piece]]:
-    """Groups of at most `room` tokens, in order; the last one is filled up to `floor` tokens where that is possible."""
+def packed(sequence: Sequence[Piece], limits: Limits, floor: int) -> list[list[Piece]]:
+    """Groups within the limits, in order; the last one is filled up to `floor` tokens where that is possible."""
     groups: list[list[Piece]] = []
     used = 0
     for piece in sequence:
         cost = piece.cost(groups[-1][-1] if groups else None)
-        if groups and used + cost <= room:
+        if groups and used + cost <= limits.tokens and _may_follow(groups[-1], piece, limits):
             groups[-1].append(piece)
             used += cost
         else:
             groups.append([piece])
             used = piece.cost(None)
-    while len(groups) > 1 and _size(groups[-1]) < floor <= _size(groups[-2][:-1]):
+    while len(groups) > 1 and _tokens(groups[-1]) < floor <= _tokens(groups[-2][:-1]):
         fuller = [groups[-2][-1], *groups[-1]]
-        if _size(fuller) > room:
+        if not _is_within(fuller, limits):
             break
         groups[-2:] = [groups[-2][:-1], fuller]
     return groups
 
 
-def _size(group: Sequence[Piece]) -> int:
+def _may_follow(group: Sequence[Piece], piece: Piece, limits: Limits) -> bool:
+    """Whether the limits in characters let the group grow by this piece."""
+    is_full = group[-1].block != piece.block and _characters(group) >= limits.full_at
+    return not is_full and piece.end - group[0].start + len(group[0].lead) <= limits.characters
+
+
+def _is_within(group: Sequence[Piece], limits: Limits) -> bool:
+    return _tokens(group) <= limits.tokens and all(
+        _may_follow(group[:index], group[index], limits) for index in range(1, len(group))
+    )
+
+
+def _tokens(group: Sequence[Piece]) -> int:
     return sum(piece.cost(before) for before, piece in zip([None, *group], group, strict=False))
 
 
-def rendered(group: Sequence[Piece]) -> str:
-    """The text of a chunk."""
-    parts: list[str] = []
-    for before, piece in zip([None, *group], group, strict=False):
-        if before is None:
-            parts.append(piece.lead)
-        elif before.block != piece.block:
-            parts += (_PARAGRAPH, piece.lead)
-        parts.append(piece.text)
-    text = "".join(parts).rstrip()
-    return text.lstrip("\n") if group[0].is_code else text.lstrip()
+def _characters(group: Sequence[Piece]) -> int:
+    return group[-1].end - group[0].start + len(group[0].lead)
+
+
+def rendered(group: Sequence[Piece], source: str) -> Passage:
+    """The group as text, without blank space around it; `source` is the document's text."""
+    first, end = group[0], group[-1].end
+    body = source[first.start : end].rstrip()
+    end = first.start + len(body)
+    body = body.lstrip("\n") if first.is_code else body.lstrip()
+    lead = first.lead.lstrip() if body else ""
+    return Passage(lead + body, end - len(body), end, len(lead))
 
 
 def halved(group: Sequence[Piece]) -> list[list[Piece]]:
-    """A group that turned out too long, as two; DocumentError (indivisible) if it is a single character."""
+    """A group that turned out too long, as two or three; DocumentError (indivisible) if it is a single character."""
     if len(group) > 1:
         return [list(group[: len(group) // 2]), list(group[len(group) // 2 :])]
     piece = group[0]
-    if len(piece.text) > 1:
-        return [[replace(piece, text=part)] for part in cut(piece.text, (len(piece.text) + 1) // 2)]
+    header, body = piece.text[: piece.header], piece.text[piece.header :]
+    if len(body) > 1:
+        return [[part] for part in _parts(piece, list(cut(body, (len(body) + 1) // 2)))]
+    if header:
+        row = replace(piece, text=body, start=piece.start + len(header), header=0)
+        return [[replace(piece, text=header, header=0)], [row]]
     if piece.lead:
         return [[replace(piece, lead="", lead_tokens=0)]]
     raise DocumentError(
         "A single character takes more tokens than a chunk may have; allow more tokens in a chunk.",
         reason="indivisible",
     )
+
+
+def _parts(piece: Piece, texts: Sequence[str]) -> list[Piece]:
+    """A piece as several: the header stays with the first, and is repeated before the others."""
+    parts = [replace(piece, text=piece.text[: piece.header] + texts[0])]
+    for text in texts[1:]:
+        lead = piece.text[: piece.header] or piece.lead
+        parts.append(replace(piece, text=text, start=parts[-1].end, lead=lead, header=0))
+    return parts

@@ -1,95 +1,77 @@
-"""The Ray Data job: parse and chunk ▸ embed ▸ write, and the driver that follows its receipts."""
+"""The Ray Data job: parse and chunk ▸ embed ▸ write. Units of work in, receipts out."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 
 import ray
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import UserCodeException  # type: ignore[attr-defined]
 from ray.exceptions import RayError
-from rich.console import Console
 
-from ingest.discover import Discovery, SourceFile
-from ingest.report import IngestReport, Receipt, RunProgress
-from ingest.settings import IngestSettings
-from ingest.sinks.base import CollectionSpec, VectorSink
-from ingest.sinks.registry import open_sink
-from ingest.stages import EmbedChunks, ParseAndChunk, WriteChunks
-from serve_app.core import dimensions
+from ingest.receipts import Receipt
+from ingest.stages.embed import EmbedChunks
+from ingest.stages.parse import ParseAndChunk
+from ingest.stages.write import WriteChunks
+from ingest.work import StageSetup, WorkUnit
 from serve_app.core.errors import EmbedError, SetupError
-from serve_app.core.profile import ModelProfile
-from serve_app.dispatch.slice_client import describe_model
 
-FILES_PER_TASK = 1  # a slow or broken file holds up nobody else
+UNITS_PER_TASK = 1  # a slow or broken file holds up nobody else
 WAITING_CPUS = 0.05  # actors that wait for the replicas or the sink
-DESCRIBE_TIMEOUT_S = 30.0
+BLOCK_BYTES = 8 * 2**20  # what a large file has come to so far goes on to the next stage
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class IngestJob:
-    found: Discovery
-    collection: str
-    sink: str
-    model: str  # served name; empty: the cluster's first
-    recreate: bool = False
+def receipts(units: Sequence[WorkUnit], setup: StageSetup) -> Iterator[Receipt]:
+    """Run the units through all stages; a receipt comes when its part is in the store.
 
-
-def run(job: IngestJob, settings: IngestSettings, console: Console) -> IngestReport:
-    """Ingest what was found and return what happened. Needs a connected Ray cluster that serves `job.model`.
-
-    Files that cannot be read are in the report's failures. Raises SetupError if the job as a whole cannot be done.
+    Needs a process that is connected to Ray. Raises SetupError if the job cannot go on.
     """
-    found = job.found
-    profile = describe_model(job.model, DESCRIBE_TIMEOUT_S)
-    report = IngestReport(files=len(found.files), skipped=found.skipped)
-    with open_sink(job.sink) as (sink, sink_uri):
-        size = dimensions.check(profile, settings.dimensions)
-        if job.recreate:
-            sink.drop(job.collection)
-        sink.ensure(CollectionSpec(job.collection, size, profile.name))
-        with RunProgress(console, len(found.files)) as progress:
-            for receipt in _receipts(found.files, profile, settings, sink_uri, job.collection):
-                report.add(receipt)
-                progress.update(report)
-        report.removed = _remove_outdated(sink, job.collection, report)
-    report.finish()
-    return report
-
-
-def _receipts(
-    files: tuple[SourceFile, ...], profile: ModelProfile, settings: IngestSettings, sink_uri: str, collection: str
-) -> Iterator[Receipt]:
-    items = [dataclasses.asdict(file) for file in files]
-    dataset: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(files))
-    dataset = dataset.map_batches(
-        ParseAndChunk,
-        fn_constructor_args=(profile, settings),
-        batch_size=FILES_PER_TASK,
-        batch_format="pyarrow",
-        num_cpus=settings.parse_cpus,
-        compute=ActorPoolStrategy(min_size=1, max_size=settings.parsers),
-    )
+    dataset = parsed(units, setup)
     dataset = dataset.map_batches(
         EmbedChunks,
-        fn_constructor_args=(profile, settings, sink_uri, collection),
-        batch_size=settings.rows_per_write,
+        fn_constructor_args=(setup,),
+        batch_size=setup.settings.rows_per_write,
         batch_format="pyarrow",
         num_cpus=WAITING_CPUS,
         compute=ActorPoolStrategy(size=1),
     )
     dataset = dataset.map_batches(
         WriteChunks,
-        fn_constructor_args=(sink_uri, collection),
+        fn_constructor_args=(setup,),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=WAITING_CPUS,
         compute=ActorPoolStrategy(size=1),
     )
+    for row in rows_of(dataset):
+        yield Receipt.from_json(str(row["receipt"]))
+
+
+def parsed(units: Sequence[WorkUnit], setup: StageSetup) -> ray.data.Dataset:
+    """The first stage alone; its rows are those of `ingest.rows`."""
+    logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)  # importing it has set the level
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.raise_original_map_exception = True  # wrapped, it would lose its cause, our sentence, between processes
+    settings = setup.settings.parse
+    dataset: ray.data.Dataset = ray.data.from_items(
+        [{"unit": unit.to_json()} for unit in units], override_num_blocks=len(units)
+    )
+    return dataset.map_batches(
+        ParseAndChunk,
+        fn_constructor_args=(setup,),
+        batch_size=UNITS_PER_TASK,
+        batch_format="pyarrow",
+        num_cpus=settings.cpus,
+        compute=ActorPoolStrategy(min_size=1, max_size=settings.actors),
+    )
+
+
+def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, object]]:
+    """Raises SetupError with the product's own reason where a stage gave one."""
     try:
-        for row in dataset.iter_rows():
-            yield Receipt(**row)
+        yield from dataset.iter_rows()
     except (RayError, UserCodeException) as error:
         raise SetupError(f"The job stopped: {_reason(error)} Run it again: what is stored stays.") from error
 
@@ -99,17 +81,6 @@ def _reason(error: BaseException) -> str:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, EmbedError):
-            return seen.message
+            return seen.message.partition("\n")[0]  # Ray adds advice of its own, and ours is one line
         seen = getattr(seen, "cause", None) or seen.__cause__
     return f"a stage failed with {type(error).__name__}; Ray's log says why."
-
-
-def _remove_outdated(sink: VectorSink, collection: str, report: IngestReport) -> int:
-    """Delete what a file no longer holds, only after everything it does hold has been written."""
-    removed = 0
-    for source in report.complete:
-        outdated = sink.keys_of(collection, source) - report.keys[source]
-        if outdated:
-            sink.delete(collection, sorted(outdated))
-            removed += len(outdated)
-    return removed

@@ -1,18 +1,19 @@
-"""The table that flows between the stages: one row a chunk, or one row for a file that could not be read."""
+"""The table that flows between the stages: a row for every chunk, every problem, and the end of every unit of work."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ingest.records import Chunk
-from serve_app.core.errors import DocumentError
 from serve_app.core.types import TokenIds, Vectors
 
-CHUNK_FIELDS: dict[str, pa.DataType] = {
+CHUNK, PROBLEM, END = "chunk", "problem", "end"
+CHUNK_COLUMNS = {
     "key": pa.string(),
     "chunk_id": pa.string(),
     "format": pa.string(),
@@ -23,53 +24,55 @@ CHUNK_FIELDS: dict[str, pa.DataType] = {
     "ordinal": pa.int32(),
     "tokens": pa.int32(),
     "text": pa.string(),
+    "context": pa.string(),
+    "start": pa.int64(),
+    "end": pa.int64(),
+    "part": pa.string(),
+    "language": pa.string(),
+    "file_hash": pa.string(),
+    "metadata": pa.string(),  # JSON
 }
-CHUNKS = pa.schema(
+COLUMNS = pa.schema(
     {
+        "kind": pa.string(),
         "source": pa.string(),
         "source_file": pa.string(),
-        "chunks_in_file": pa.int32(),
-        "reason": pa.string(),  # set, with `message`, when the file could not be read; every later column is then null
+        "stage": pa.string(),  # of a problem, like the two below
+        "reason": pa.string(),
         "message": pa.string(),
-        **CHUNK_FIELDS,
+        "chunks": pa.int32(),  # of an end: what the unit came to
+        "pii": pa.string(),  # of an end: JSON, findings by entity
+        **CHUNK_COLUMNS,
+        "digest": pa.string(),
         "ids": pa.list_(pa.int32()),
     }
 )
-VECTOR = "vector"
-IS_STORED = "is_stored"
+VECTOR, FATE = "vector", "fate"
+EMBEDDED, REWRITTEN, KEPT, FAILED = "embedded", "rewritten", "kept", "failed"  # the fates of a chunk
 
 
-def chunk_table(chunks: Sequence[Chunk], ids: Sequence[TokenIds]) -> pa.Table:
-    """The chunks of one file, with the token ids that will be embedded."""
-    rows = [
-        {
-            "source": chunk.source,
-            "source_file": chunk.source_file,
-            "chunks_in_file": len(chunks),
-            **{name: getattr(chunk, name) for name in CHUNK_FIELDS},
-            "ids": token_ids,
-        }
-        for chunk, token_ids in zip(chunks, ids, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, schema=CHUNKS)
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=COLUMNS)
 
 
-def error_table(file_source: str, source_file: str, error: DocumentError) -> pa.Table:
-    """The one row of a file that is left out."""
-    row = {
-        "source": file_source,
-        "source_file": source_file,
-        "chunks_in_file": 0,
-        "reason": error.reason,
-        "message": error.message,
+def chunk_row(chunk: Chunk, ids: TokenIds, digest: str) -> dict[str, Any]:
+    columns = {name: getattr(chunk, name) for name in CHUNK_COLUMNS}
+    columns["metadata"] = json.dumps(dict(chunk.metadata), ensure_ascii=False)
+    return {
+        "kind": CHUNK,
+        "source": chunk.source,
+        "source_file": chunk.source_file,
+        **columns,
+        "digest": digest,
+        "ids": ids,
     }
-    return pa.Table.from_pylist([row], schema=CHUNKS)
 
 
-def to_chunk(row: dict[str, Any]) -> Chunk:
-    fields = {name: row[name] for name in CHUNK_FIELDS}
-    fields["heading_path"] = tuple(row["heading_path"])
-    return Chunk(source=row["source"], source_file=row["source_file"], **fields)
+def to_chunk(row: Mapping[str, Any]) -> Chunk:
+    columns = {name: row[name] for name in CHUNK_COLUMNS}
+    columns["heading_path"] = tuple(row["heading_path"])
+    columns["metadata"] = json.loads(row["metadata"])
+    return Chunk(source=row["source"], source_file=row["source_file"], **columns)
 
 
 def vector_column(vectors: Vectors) -> pa.FixedSizeListArray:

@@ -2,63 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import quote
 
-import httpx
 import numpy as np
 
+from ingest.embedding.base import HttpAddress
+from ingest.embedding.http import EndpointClient, first_model, no_endpoint
+from ingest.embedding.vectors import embed_texts
 from ingest.filters import parse_filter
-from ingest.sinks.base import CollectionSpec, Hit, Query
+from ingest.sinks.base import CollectionSpec, Hit, Query, Vector
 from ingest.sinks.registry import open_sink
 from serve_app.core.errors import SetupError
+from serve_app.core.types import Vectors
 
-TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where the cluster answers HTTP, and the API key it wants, if any."""
-
-    url: str
-    key: str = ""
+Endpoint = HttpAddress
+QUERIES_AT_ONCE = 64
 
 
 def embed_query(
     endpoint: Endpoint, model: str, text: str, instruction: str | None, dimensions: int | None
-) -> tuple[list[float], str]:
+) -> tuple[Vector, str]:
     """The query's vector, from the HTTP endpoint like any client's, and the served name of the model that made it.
 
     `model` may be an alias or have a preset; an empty one means the endpoint's first. Raises SetupError with the
     server's own reason.
     """
+    with EndpointClient(endpoint) as client:
+        named = model or first_model(client)
+        served = served_name(client, model) if model else named
+        fields = {**_wish(instruction), **({"dimensions": dimensions} if dimensions is not None else {})}
+        vector: Vector = embed_texts(client, named, [text], fields)[0]
+        return vector, served
+
+
+def embed_queries(endpoint: Endpoint, model: str, texts: Sequence[str], instruction: str | None) -> Vectors:
+    """(texts, native dimensions), in several requests where there are many texts. Raises SetupError."""
+    with EndpointClient(endpoint) as client:
+        return np.concatenate(
+            [
+                embed_texts(client, model, texts[start : start + QUERIES_AT_ONCE], _wish(instruction))
+                for start in range(0, len(texts), QUERIES_AT_ONCE)
+            ]
+        )
+
+
+def served_name(client: EndpointClient, model: str) -> str:
+    """The name under which the endpoint serves what may be an alias or have a preset. Raises SetupError."""
     try:
-        if model:
-            served = str(_ask(endpoint, "GET", f"/v1/models/{quote(model)}")["id"])
-        else:
-            served = model = str(_ask(endpoint, "GET", "/v1/models")["data"][0]["id"])
-        answer = _ask(endpoint, "POST", "/v1/embeddings", _request(model, text, instruction, dimensions))
-        return [float(value) for value in answer["data"][0]["embedding"]], served
-    except (ValueError, LookupError, TypeError) as error:
-        raise SetupError(
-            f"What answers at {endpoint.url} is no embedding endpoint, as its answer cannot be read; give --endpoint."
-        ) from error
+        return str(client.ask("GET", f"/v1/models/{quote(model)}")["id"])
+    except (LookupError, TypeError) as error:
+        raise no_endpoint(client.url) from error
 
 
-def _request(model: str, text: str, instruction: str | None, dimensions: int | None) -> dict[str, object]:
-    body: dict[str, object] = {"model": model, "input": text, "input_type": "query"}
-    if instruction is not None:
-        body["instruction"] = instruction
-    if dimensions is not None:
-        body["dimensions"] = dimensions
-    return body
+def _wish(instruction: str | None) -> dict[str, object]:
+    return {"input_type": "query", **({"instruction": instruction} if instruction is not None else {})}
 
 
-def make_query(text: str, vector: list[float], limit: int, hybrid: bool, filter_text: str) -> Query:
+def make_query(text: str, vector: Vector, limit: int, hybrid: bool, filter_text: str) -> Query:
     """With `hybrid`, exact words count beside meaning. Raises InvalidRequest for a filter that cannot be read."""
     return Query(
-        vector=np.array(vector, dtype=np.float32),
+        vector=vector,
         limit=limit,
         text=text if hybrid else None,
         conditions=parse_filter(filter_text) if filter_text else (),
@@ -68,38 +72,16 @@ def make_query(text: str, vector: list[float], limit: int, hybrid: bool, filter_
 def search(sink_uri: str, collection: str, query: Query, model: str) -> list[Hit]:
     """Best hits first; `model` made the query's vector. SetupError if another one made the collection's."""
     with open_sink(sink_uri, create=False) as (sink, _):
-        _check_model(sink.spec_of(collection), CollectionSpec(collection, len(query.vector), model))
+        if query.vector is not None:
+            _check_model(sink.spec_of(collection), collection, len(query.vector), model)
         return sink.search(collection, query)
 
 
-def _check_model(known: CollectionSpec | None, query: CollectionSpec) -> None:
+def _check_model(known: CollectionSpec | None, collection: str, size: int, model: str) -> None:
     """Vectors of two models can be compared, but the result means nothing."""
-    if known is not None and known != query:
+    if known is not None and (known.model, known.dimensions) != (model, size):
         raise SetupError(
-            f"Collection `{query.name}` was made for {known.model}, {known.dimensions} dimensions; the query's vector "
-            f"is of {query.model}, {query.dimensions} dimensions. Choose that model with --model, or another "
+            f"Collection `{collection}` was made for {known.model}, {known.dimensions} dimensions; the query's vector "
+            f"is of {model}, {size} dimensions. Choose that model with --model, or another "
             "collection; the dimensions come from the configuration."
         )
-
-
-def _ask(endpoint: Endpoint, method: str, path: str, body: dict[str, object] | None = None) -> Any:
-    url = endpoint.url + path
-    headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
-    try:
-        answer = httpx.request(method, url, json=body, headers=headers, timeout=TIMEOUT_S)
-    except httpx.InvalidURL as error:
-        raise SetupError(f"The endpoint {url} is no URL ({error}); give one such as http://127.0.0.1:8000.") from error
-    except httpx.RequestError as error:
-        raise SetupError(
-            f"No cluster answers at {url}: start one with `embedctl serve`, or give --endpoint."
-        ) from error
-    if answer.status_code != 200:
-        raise SetupError(f"The cluster refused the query: {_reason(answer)}")
-    return answer.json()
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}"

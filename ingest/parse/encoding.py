@@ -25,11 +25,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 def decode(content: bytes) -> str:
     """Text with `\\n` line ends, from its byte-order mark, UTF-8, or the likeliest older encoding.
 
-    Raises DocumentError(reason="binary") for bytes that are not text.
+    Raises DocumentError(reason="wrong_format") for bytes that are not text.
     """
     text = _decoded(content)
     if len(_CONTROL.findall(text)) * 100 > len(text):
-        raise DocumentError("The content is binary, not text; check the file's extension.", reason="binary")
+        raise DocumentError("The content is binary, not text; check the file's extension.", reason="wrong_format")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -37,10 +37,21 @@ def _decoded(content: bytes) -> str:
     for mark, encoding in _BOMS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
+    wide = _wide_encoding(content[:_SAMPLE_BYTES])
+    if wide is not None:
+        return content.decode(wide, errors="replace")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return _damaged_utf8(content) or content.decode(_older_encoding(content), errors="replace")
+
+
+def _wide_encoding(sample: bytes) -> str | None:
+    """UTF-16 without its mark: nearly every second byte of Western text is zero, and none of the others is."""
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if len(sample) < 16 or max(even, odd) * 4 < len(sample) or min(even, odd) * 50 > len(sample):
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _damaged_utf8(content: bytes) -> str | None:
@@ -61,7 +72,7 @@ def _older_encoding(content: bytes) -> str:
         return "cp1252" if best.encoding == "cp1250" and _is_western(sample) else best.encoding
     if sample.decode("gb18030", errors="replace").count("\ufffd") * 100 < len(sample):
         return "gb18030"  # with a few broken characters
-    raise DocumentError("The content is in no known text encoding; save it as UTF-8.", reason="binary")
+    raise DocumentError("The content is in no known text encoding; save it as UTF-8.", reason="wrong_format")
 
 
 def _is_simplified_chinese(sample: bytes) -> bool:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from ctypes import byref, c_double, c_int, create_string_buffer
+from ctypes import byref, c_double, c_int, c_uint, create_string_buffer
 from dataclasses import dataclass, field
 
 import pypdfium2 as pdfium
@@ -21,6 +21,9 @@ _COMPATIBILITY = re.compile("[\ufb00-\ufb06\u2e80-\u2fdf]+")  # ligatures, and r
 _SPACED_OUT = re.compile(r"(?<!\S)[\u4e00-\u9fff](?: [\u4e00-\u9fff](?!\S))+")
 _FONT_NAME_BYTES = 128
 _SKEW = 10  # degrees; scanned pages are never quite straight
+_FAINT = 140  # of 255, the least lightness; grey text for reading is darker
+_WHITE = 250
+_SEE_THROUGH = 153  # of 255, the most opacity of a watermark
 _STEP = 0.6  # of the font's size; superscripts rise less, the next row of a table stands farther
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
@@ -83,7 +86,8 @@ def page_lines(text_page: pdfium.PdfTextPage, box: Box, page: int) -> tuple[Shee
     weights = Counter[int]()
     for run in runs:
         weights[run.angle] += len(run.words)
-    sheet = Sheet(box, max(weights, key=lambda angle: (weights[angle], -angle), default=0))
+    # No page is held askew: many small watermarks may well have more words than the page itself.
+    sheet = Sheet(box, max(weights, key=lambda angle: (angle % 90 == 0, weights[angle], -angle), default=0))
     lines = [_line(text_page, run, sheet, page) for run in runs if run.angle == sheet.angle]
     return sheet, [line for line in lines if line.text]
 
@@ -133,6 +137,7 @@ def _line(text_page: pdfium.PdfTextPage, run: _Run, sheet: Sheet, page: int) -> 
         size=round(sorted(_size(text_page, index) for index in samples)[2] * 2) / 2,
         is_bold=all(_is_bold(text_page, index) for index in samples),
         is_hyphenated=run.is_hyphenated,
+        is_faint=all(_is_faint(text_page, index) for index in samples),
     )
 
 
@@ -162,3 +167,11 @@ def _is_bold(text_page: pdfium.PdfTextPage, index: int) -> bool:
     name, flags = create_string_buffer(_FONT_NAME_BYTES), c_int()
     raw.FPDFText_GetFontInfo(text_page, index, name, _FONT_NAME_BYTES, byref(flags))
     return _BOLD.search(name.value) is not None
+
+
+def _is_faint(text_page: pdfium.PdfTextPage, index: int) -> bool:
+    red, green, blue, opacity = c_uint(), c_uint(), c_uint(), c_uint()
+    if not raw.FPDFText_GetFillColor(text_page, index, byref(red), byref(green), byref(blue), byref(opacity)):
+        return False
+    lightness = 0.299 * red.value + 0.587 * green.value + 0.114 * blue.value
+    return _FAINT <= lightness < _WHITE or opacity.value <= _SEE_THROUGH

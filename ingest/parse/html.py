@@ -15,10 +15,12 @@ from ingest.parse.parsed import Parsed, join_chinese_lines, with_first_heading
 from ingest.parse.tables import MAX_SPAN, table_blocks
 from ingest.records import Block, BlockKind
 
-_DROPPED = {
-    *("script", "style", "nav", "head", "noscript", "template", "svg", "iframe", "object", "canvas"),
-    *("button", "select", "input", "textarea"),
-}
+_DROPPED = {"nav", "head", "button", "select", "input", "textarea"}
+_DROPPED_ROLES = {"navigation", "search", "banner", "contentinfo"}  # ARIA's landmarks around the content
+# Of generators that name no role: DocBook's bars and contents, and the ¶ behind each heading of Sphinx and MkDocs.
+_DROPPED_CLASSES = {"navheader", "navfooter", "toc", "list-of-tables", "list-of-figures", "headerlink"}
+_UNSEEN = {"script", "style", "template", "noscript", "iframe", "object", "svg", "canvas"}
+_HIDING = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _PAGE_FURNITURE = {"header", "footer"}
 _OWN_CONTENT = ["article", "main", "section"]  # a header or footer in one of these belongs to the text
 _INLINE = {
@@ -40,12 +42,18 @@ def read(content: bytes) -> Parsed:
     return parsed
 
 
+def visible_html(content: bytes) -> str:
+    """The page as HTML again, without what no reader sees."""
+    return str(_soup(_decoded(content)))
+
+
 def html_blocks(fragment: str) -> list[Block]:
     """The blocks of a piece of HTML inside another format."""
     return _Reader().blocks(_soup(fragment))
 
 
 def _decoded(content: bytes) -> str:
+    """The page as text, in the encoding that it declares if that one fits."""
     declared = EncodingDetector.find_declared_encoding(content, is_html=True)
     if declared is None or declared.lower().startswith("utf") or content.startswith(codecs.BOM_UTF8):
         return decode(content)
@@ -57,7 +65,25 @@ def _decoded(content: bytes) -> str:
 
 
 def _soup(text: str) -> BeautifulSoup:
-    return BeautifulSoup(_XML_DECLARATION.sub("", text), "lxml")
+    """The page without navigation and what no reader sees: also inside headings and tables, which are taken whole."""
+    soup = BeautifulSoup(_XML_DECLARATION.sub("", text), "lxml")
+    for tag in soup.find_all(lambda tag: _is_hidden(tag) or _is_navigation(tag)):
+        tag.extract()
+    return soup
+
+
+def _is_hidden(tag: Tag) -> bool:
+    if tag.name == "title":
+        return False
+    return tag.name in _UNSEEN or tag.has_attr("hidden") or _HIDING.search(str(tag.get("style", ""))) is not None
+
+
+def _is_navigation(tag: Tag) -> bool:
+    """By its own word. Links of it also stand inside headings, which are taken whole."""
+    if tag.name in ("html", "body"):
+        return False
+    roles, classes = str(tag.get("role", "")).lower().split(), tag.get_attribute_list("class")
+    return not (_DROPPED_ROLES.isdisjoint(roles) and _DROPPED_CLASSES.isdisjoint(classes))
 
 
 @dataclass(slots=True)
@@ -164,7 +190,7 @@ def _is_text(node: PageElement) -> bool:
 def _is_dropped(tag: Tag) -> bool:
     if tag.name in _PAGE_FURNITURE:
         return tag.find_parent(_OWN_CONTENT) is None
-    return tag.name in _DROPPED or tag.has_attr("hidden")
+    return tag.name in _DROPPED
 
 
 def _is_layout(table: Tag) -> bool:

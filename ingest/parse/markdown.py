@@ -9,25 +9,24 @@ from dataclasses import dataclass, field
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from ingest.metadata import split_front_matter
 from ingest.parse.encoding import decode
 from ingest.parse.html import html_blocks
 from ingest.parse.parsed import Parsed, join_chinese_lines, with_first_heading
 from ingest.parse.tables import table_blocks
 from ingest.records import Block, BlockKind
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
-_FRONT_TITLE = re.compile(r"^title:[ \t]*(['\"]?)(.+?)\1[ \t]*$", re.MULTILINE)
 _HARD_BREAK = "\v"  # no CommonMark text holds it
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def read(content: bytes) -> Parsed:
-    text = decode(content)
-    front = _FRONT_MATTER.match(text)
-    title = _FRONT_TITLE.search(front[0]) if front else None
-    tokens = MarkdownIt("commonmark").enable("table").parse(text[front.end() if front else 0 :])
+    """Front matter is metadata and not text; its title stands in where no heading gives one."""
+    front, body = split_front_matter(decode(content))
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
     parsed = with_first_heading(list(_Reader().blocks(tokens)))
-    return Parsed(title[2], parsed.blocks) if title and parsed.title is None else parsed
+    title = front.get("title")
+    return Parsed(str(title), parsed.blocks) if title is not None and parsed.title is None else parsed
 
 
 @dataclass(slots=True)

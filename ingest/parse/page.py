@@ -33,6 +33,7 @@ class Line:
     size: float  # of the font
     is_bold: bool = False
     is_hyphenated: bool = False  # ends in a hyphen that is not in `text`, because only the line's end caused it
+    is_faint: bool = False  # printed in a light or see-through colour, but not in the white of print on a dark ground
 
     @property
     def left(self) -> float:

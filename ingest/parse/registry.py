@@ -1,48 +1,57 @@
-"""Which module reads which format, and what can go wrong before it starts."""
+"""From the bytes of a file to its document: what it is, who reads it, and what all of them share."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
+from pathlib import PurePosixPath
 
-from ingest.discover import SourceFile
-from ingest.parse.parsed import Parser
-from ingest.records import Document
+from ingest.parse.formats import actual_format
+from ingest.parse.parsed import Parsed
+from ingest.records import Document, Metadata
+from ingest.settings import ParserName, ParseSettings
+from ingest.sources.base import SourceFile
 from serve_app.core.errors import DocumentError
 
-_PARSERS = {
-    "txt": "ingest.parse.text",
-    "md": "ingest.parse.markdown",
-    "html": "ingest.parse.html",
-    "pdf": "ingest.parse.pdf",
-    "docx": "ingest.parse.docx",
-    "xlsx": "ingest.parse.xlsx",
+Adapter = Callable[[bytes, str, ParseSettings], Parsed]  # content, format, settings
+_ADAPTERS: dict[ParserName, str] = {
+    "builtin": "ingest.parse.builtin",
+    "unstructured": "ingest.parse.unstructured_adapter",
+    "docling": "ingest.parse.docling_adapter",
 }
 _MAX_TITLE = 300  # characters; a title is a name, and sinks bound their columns
 
 
-def parse(file: SourceFile) -> Document:
-    """Read one file into its blocks, in reading order.
+def parse(file: SourceFile, content: bytes, settings: ParseSettings) -> Document:
+    """Read one file's bytes into its blocks, in reading order; `format` is what the content is, not its name.
 
-    Raises DocumentError with a `reason`: missing, unreadable, empty, binary, corrupt, encrypted, too_large or
-    needs_ocr. Not for several threads at once: PDFium is not thread-safe.
+    Its metadata is the front matter of Markdown, whoever reads it; language and sidecars are left to others. Raises
+    DocumentError with one of `ingest.parse.reasons`, and SetupError if the chosen parser is not installed. Not for
+    several threads at once: PDFium is not thread-safe. Files from outside belong into a `GuardedParser`, which bounds
+    time and memory.
     """
-    parser: Parser = import_module(_PARSERS[file.format]).read
-    parsed = parser(_content(file))
-    if not parsed.blocks:
-        raise DocumentError(f"{file.source_file} holds no text; nothing to ingest.", reason="empty")
-    title = parsed.title or Path(file.source_file).stem
-    title = title if len(title) <= _MAX_TITLE else f"{title[:_MAX_TITLE]}…"
-    return Document(file.source, file.source_file, file.format, title, parsed.blocks)
-
-
-def _content(file: SourceFile) -> bytes:
-    try:
-        content = Path(file.path).read_bytes()
-    except FileNotFoundError as error:
-        raise DocumentError(f"{file.source_file} is gone since the run started.", reason="missing") from error
-    except OSError as error:
-        raise DocumentError(f"{file.source_file} cannot be read: {error.strerror}.", reason="unreadable") from error
     if not content or content.isspace():
         raise DocumentError(f"{file.source_file} is empty.", reason="empty")
-    return content
+    if len(content) > settings.max_file_mib << 20:
+        raise DocumentError(
+            f"{file.source_file} has {len(content) >> 20} MiB; the limit is {settings.max_file_mib} (max_file_mib).",
+            reason="too_large",
+        )
+    actual = actual_format(file.format, content)
+    adapter: Adapter = import_module(_ADAPTERS[settings.parser]).read
+    parsed = adapter(content, actual, settings)
+    if not any(block.text.strip() for block in parsed.blocks):
+        raise DocumentError(f"{file.source_file} holds no text; nothing to ingest.", reason="empty")
+    title = (parsed.title or "").strip() or PurePosixPath(file.source_file).stem
+    title = title if len(title) <= _MAX_TITLE else f"{title[:_MAX_TITLE]}…"
+    digest = hashlib.sha256(content).hexdigest()
+    metadata = _front_matter(content) if actual == "md" else {}
+    return Document(file.uri, file.source_file, actual, title, parsed.blocks, file_hash=digest, metadata=metadata)
+
+
+def _front_matter(content: bytes) -> Metadata:
+    from ingest.metadata import split_front_matter
+    from ingest.parse.encoding import decode
+
+    return split_front_matter(decode(content))[0]

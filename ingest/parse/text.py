@@ -35,7 +35,12 @@ class _Line:
 
 
 def read(content: bytes) -> Parsed:
-    return with_first_heading(list(_blocks(_lines(decode(content)))))
+    return with_first_heading(list(_blocks(_lines(decode(content)), has_title=True)))
+
+
+def text_blocks(text: str) -> list[Block]:
+    """The blocks of plain text inside another format; a short line at its top is no title. Line ends are `\n`."""
+    return list(_blocks(_lines(text), has_title=False))
 
 
 def _lines(text: str) -> list[_Line]:
@@ -48,12 +53,12 @@ def _lines(text: str) -> list[_Line]:
     ]
 
 
-def _blocks(lines: list[_Line]) -> Iterator[Block]:
+def _blocks(lines: list[_Line], has_title: bool) -> Iterator[Block]:
     paragraph: list[str] = []
     rest = iter(lines)
     for line in rest:
         underlined = _underlined_level(line)
-        level = underlined or _title_level(line) or _worded_level(line)
+        level = underlined or (_title_level(line) if has_title else None) or _worded_level(line)
         if line.is_first or level is not None:
             yield from _text_block(paragraph)
             paragraph = []

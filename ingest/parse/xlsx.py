@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, time
+from itertools import chain
 from typing import Any
 
 from openpyxl import load_workbook
@@ -13,39 +14,48 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from ingest.parse.archives import DAMAGE, corrupt, opened
 from ingest.parse.parsed import Parsed
-from ingest.parse.tables import table_blocks
+from ingest.parse.tables import CellLimit, long_table_blocks
 from ingest.records import Block
 
 
 def read(content: bytes) -> Parsed:
-    """The title is left to the file's name: a sheet's name says less."""
+    """The title is left to the file's name: a sheet's name says less.
+
+    Raises DocumentError: corrupt, encrypted, zip_bomb, or too_large (more than MAX_CELLS filled cells).
+    """
     archive = opened(content)
+    limit = CellLimit()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about styles and extensions that hold no text
             with closing(load_workbook(archive, read_only=True, data_only=True)) as workbook:
-                blocks = [block for sheet in workbook.worksheets for block in _sheet_blocks(sheet)]
+                blocks = [block for sheet in workbook.worksheets for block in _sheet_blocks(sheet, limit)]
     except (InvalidFileException, *DAMAGE) as error:
         raise corrupt() from error
     return Parsed(None, tuple(blocks))
 
 
-def _sheet_blocks(sheet: Any) -> Iterator[Block]:
+def _sheet_blocks(sheet: Any, limit: CellLimit) -> Iterator[Block]:
+    """A sheet's name, its captions and its table; nothing for a sheet without cells."""
     if sheet.sheet_state != "visible":
         return  # nobody who opens the workbook sees it
     sheet.reset_dimensions()  # some programs write wrong ones; reading then stops early
-    rows = [[_shown(cell) for cell in row] for row in sheet.iter_rows()]
-    notes, table = _notes_and_table([row for row in rows if any(row)])
-    blocks = [*(Block("text", note) for note in notes), *table_blocks(table)]
-    if blocks:
-        yield Block("heading", sheet.title.strip(), level=1)
-        yield from blocks
+    rows = limit.counted([_shown(cell) for cell in row] for row in sheet.iter_rows())
+    has_begun = False
+    for block in _captions_and_table(row for row in rows if any(row)):
+        if not has_begun:
+            yield Block("heading", sheet.title.strip(), level=1)
+            has_begun = True
+        yield block
 
 
-def _notes_and_table(rows: list[list[str]]) -> tuple[list[str], Sequence[Sequence[str]]]:
+def _captions_and_table(rows: Iterator[list[str]]) -> Iterator[Block]:
     """Lines with a single cell above the first wider row are captions, not the header row."""
-    first = next((number for number, row in enumerate(rows) if sum(map(bool, row)) > 1), len(rows))
-    return ["".join(row) for row in rows[:first]], rows[first:]
+    for row in rows:
+        if sum(map(bool, row)) > 1:
+            yield from long_table_blocks(chain([row], rows))
+        else:
+            yield Block("text", "".join(row))
 
 
 def _shown(cell: Any) -> str:

@@ -11,7 +11,11 @@ from ingest.sinks.base import VectorSink
 from serve_app.core.errors import SetupError
 
 LITE_SCHEME = "milvus-lite:"
-SUPPORTED = "milvus-lite:PATH (a folder on this machine), http://HOST:PORT or https://HOST:PORT (a Milvus server)"
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+SUPPORTED = (
+    "milvus-lite:PATH (a folder on this machine), http://HOST:PORT or https://HOST:PORT (a Milvus server), "
+    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE (pgvector)"
+)
 
 
 @contextmanager
@@ -43,11 +47,25 @@ def connect_sink(uri: str, place: str = "") -> VectorSink:
 
     Raises SetupError as `open_sink` does.
     """
+    if _is_postgres(uri):
+        return _postgres(uri)
     if not _is_server(uri):
         raise SetupError(f"The sink's address is not one of the supported: {SUPPORTED}.")
     from ingest.sinks.milvus import MilvusSink
 
     return MilvusSink(uri, place=place)
+
+
+def _postgres(uri: str) -> VectorSink:
+    try:
+        from ingest.sinks.pgvector import PgVectorSink
+    except ImportError as error:
+        raise SetupError("PostgreSQL needs its driver: pip install 'embed-cluster[postgres]'.") from error
+    return PgVectorSink(uri)
+
+
+def _is_postgres(uri: str) -> bool:
+    return uri.partition("://")[0] in POSTGRES_SCHEMES and "://" in uri
 
 
 def _is_server(uri: str) -> bool:

@@ -56,6 +56,18 @@ def describe_model(served_name: str, timeout_s: float) -> ModelProfile:
     return profile
 
 
+def replica_metrics(served_name: str, timeout_s: float) -> list[str]:
+    """What every replica of a model has recorded, in Prometheus' text format. For a process without an event loop.
+
+    Raises SetupError if none answers in time.
+    """
+    try:
+        told = embedder_handle(served_name).broadcast("metrics").results(timeout_s=timeout_s)
+    except (*HOP_ERRORS, TimeoutError) as error:
+        raise SetupError(f"No replica of {served_name} tells its metrics; is it starting?") from error
+    return [samples.decode() for _, samples in told]
+
+
 def slice_sender(handle: EmbedderHandle) -> SendSlice:
     """A function that sends one slice and awaits its vectors; it raises RequestError and nothing vaguer.
 

@@ -1,31 +1,63 @@
-"""The stores that the sink contract runs against: one real store a session, one fresh collection a test."""
+"""One real store of each kind a session; what a test writes is gone before the next."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from ingest.sinks.base import CollectionSpec, VectorSink
 from ingest.sinks.registry import open_sink
+from tests.contract.milvus_server import milvus_uri
+from tests.contract.postgres import postgres_uri
+from tests.contract.rows import DIMENSIONS
+from tests.contract.stores import MEASURED, STORES, Measured
 
-DIMENSIONS = 8
+__all__ = ["milvus_uri", "postgres_uri"]  # fixtures
+SLOW_TO_MAKE = {"milvus-2.3"}  # seconds a collection, so that most tests share one and empty it
 MODEL = "Qwen/Qwen3-Embedding-0.6B"
 
 
-def milvus_lite(folder: Path) -> str:
-    return f"milvus-lite:{folder / 'lite'}"
-
-
-STORES: dict[str, Callable[[Path], str]] = {"milvus-lite": milvus_lite}  # readable id → the URI of a store of its own
-
-
 @pytest.fixture(scope="session", params=STORES)
-def sink(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorSink]:
-    with open_sink(STORES[request.param](tmp_path_factory.mktemp("store"))) as (sink, _):
-        yield sink
+def store(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def opened(request: pytest.FixtureRequest, store: str) -> Iterator[tuple[VectorSink, str]]:
+    """An open sink, and the URI under which others reach the same store."""
+    with open_sink(STORES[store](request)) as sink_and_uri:
+        yield sink_and_uri
+
+
+@pytest.fixture(scope="session")
+def sink(opened: tuple[VectorSink, str]) -> VectorSink:
+    return opened[0]
+
+
+@pytest.fixture(scope="session")
+def uri(opened: tuple[VectorSink, str]) -> str:
+    return opened[1]
+
+
+@pytest.fixture(scope="session")
+def measured(store: str) -> Measured:
+    return MEASURED[store]
+
+
+@pytest.fixture
+def _full_text(measured: Measured, store: str) -> None:
+    """For tests of what only a store with full text can do."""
+    if not measured.full_text:
+        pytest.skip(f"{store} has no full text")
+
+
+@pytest.fixture
+def _no_full_text(measured: Measured, store: str) -> None:
+    if measured.full_text:
+        pytest.skip(f"{store} has full text")
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +66,49 @@ def numbers() -> Iterator[int]:
 
 
 @pytest.fixture
-def spec(sink: VectorSink, numbers: Iterator[int]) -> Iterator[CollectionSpec]:
-    """A collection nobody has made yet, dropped after the test."""
-    spec = CollectionSpec(f"contract_{next(numbers)}", DIMENSIONS, MODEL)
-    yield spec
-    sink.drop(spec.name)
+def new_spec(sink: VectorSink, numbers: Iterator[int]) -> Iterator[Callable[[], CollectionSpec]]:
+    """Makes collections' specs; what has been made under their names is dropped after the test."""
+    made: list[str] = []
+
+    def make() -> CollectionSpec:
+        made.append(f"contract_{next(numbers)}")
+        return CollectionSpec(made[-1], DIMENSIONS, MODEL)
+
+    yield make
+    for name in made:
+        sink.drop(name)
 
 
 @pytest.fixture
-def collection(sink: VectorSink, spec: CollectionSpec) -> str:
-    """The name of an empty collection."""
+def spec(new_spec: Callable[[], CollectionSpec]) -> CollectionSpec:
+    """A collection nobody has made yet."""
+    return new_spec()
+
+
+@pytest.fixture(scope="session")
+def shared(sink: VectorSink) -> str:
+    spec = CollectionSpec("contract_shared", DIMENSIONS, MODEL)
     sink.ensure(spec)
     return spec.name
+
+
+@pytest.fixture
+def collection(request: pytest.FixtureRequest, store: str, sink: VectorSink) -> Iterator[str]:
+    """The name of an empty collection."""
+    if store not in SLOW_TO_MAKE:
+        spec = request.getfixturevalue("spec")
+        sink.ensure(spec)
+        yield spec.name
+        return
+    name: str = request.getfixturevalue("shared")
+    yield name
+    sink.delete(name, [chunk.key for chunk in sink.scan(name, with_vectors=False)])
+
+
+@pytest.fixture
+def pair(sink: VectorSink, new_spec: Callable[[], CollectionSpec]) -> tuple[str, str]:
+    """The names of two empty collections, as of two models."""
+    old, new = new_spec(), replace(new_spec(), fingerprint="another pipeline")
+    sink.ensure(old)
+    sink.ensure(new)
+    return old.name, new.name

@@ -102,7 +102,9 @@ def test_a_second_run_embeds_nothing_and_changes_nothing(
 
     assert again.returncode == 3
     assert _row(again.stdout, "embedded now") == "0"
-    assert _row(again.stdout, "chunks  ") == _row(first_run.stdout, "chunks  ")
+    assert _row(again.stdout, "unchanged, skipped") == str(len(GOOD_FILES))
+    assert _row(again.stdout, "in the collection") == _row(first_run.stdout, "in the collection")
+    assert "3 files failed before in this version" in again.stdout
 
 
 @pytest.mark.usefixtures("first_run")

@@ -18,7 +18,8 @@ from ingest.records import Chunk
 from ingest.sinks.base import CollectionSpec, Query, Row
 from ingest.sinks.lite_server import LiteServer
 from ingest.sinks.milvus import MilvusSink
-from ingest.sinks.milvus_schema import collection_schema, entity
+from ingest.sinks.milvus_rows import entity
+from ingest.sinks.milvus_schema import abilities, collection_schema
 from serve_app.core.errors import SetupError
 
 SPEC = CollectionSpec("notes", 8, "test-model")
@@ -43,7 +44,7 @@ def sink(uri: str) -> Iterator[MilvusSink]:
 def test_a_collection_that_a_dead_job_left_without_indexes_is_completed(uri: str, sink: MilvusSink) -> None:
     client = MilvusClient(uri, dedicated=True)
     properties = {"embed.model": SPEC.model, "embed.dimensions": "8"}
-    client.create_collection(SPEC.name, schema=collection_schema(8), properties=properties)
+    client.create_collection(SPEC.name, schema=collection_schema(8, abilities("2.6")), properties=properties)
     client.close()
 
     sink.ensure(SPEC)
@@ -61,15 +62,6 @@ def test_a_collection_of_another_program_is_refused(uri: str, sink: MilvusSink) 
     assert sink.spec_of(SPEC.name) is None
 
 
-def test_jobs_that_ensure_one_collection_at_the_same_time_all_succeed(uri: str, sink: MilvusSink) -> None:
-    sinks = [MilvusSink(uri) for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda one: one.ensure(SPEC), sinks))
-    for one in sinks:
-        one.close()
-    assert sink.count(SPEC.name) == 0
-
-
 def test_writers_on_connections_of_their_own_lose_nothing(uri: str, sink: MilvusSink) -> None:
     sink.ensure(SPEC)
     sinks = [MilvusSink(uri) for _ in range(4)]
@@ -81,26 +73,45 @@ def test_writers_on_connections_of_their_own_lose_nothing(uri: str, sink: Milvus
     assert sink.count(SPEC.name) == 800
 
 
-@pytest.mark.parametrize("name", ["", "my-notes", "1st", "a" * 256, "a b", "笔记"])
-def test_a_name_that_milvus_cannot_use_is_refused_with_the_rule(sink: MilvusSink, name: str) -> None:
-    with pytest.raises(SetupError, match="use letters, digits and _"):
-        sink.ensure(replace(SPEC, name=name))
-
-
 @pytest.mark.parametrize(
     ("change", "column", "length"),
     [
         ({"text": "租" * 21_846}, "text", 65_538),
         ({"key": "k" * 65}, "key", 65),
         ({"title": "t" * 65_536}, "title", 65_536),
+        ({"language": "x" * 257}, "language", 257),
+        ({"metadata": {"a": "租" * 21_843}}, "metadata", 65_538),
     ],
-    ids=["text", "key", "title"],
+    ids=["text", "key", "title", "language", "metadata"],
 )
 def test_a_column_longer_than_milvus_can_hold_is_refused_and_not_cut(
-    change: dict[str, str], column: str, length: int
+    change: dict[str, object], column: str, length: int
 ) -> None:
     with pytest.raises(SetupError, match=f"`{column}` of chunk notes_0001 has {length} bytes"):
         entity(Row(replace(CHUNK, **change), VECTOR))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("version", "bm25", "partition_key"),
+    [
+        ("v2.3.5-lite", False, False),
+        ("2.3.22", False, False),
+        ("v2.4.23", False, True),
+        ("2.5.0", True, True),
+        ("v2.10.1", True, True),
+        ("v3.0.0", True, True),
+        ("milvus_lite-1.0.0", True, True),
+        ("master-20260101-abcdef", True, True),
+    ],
+)
+def test_what_a_server_can_do_follows_from_its_version(version: str, bm25: bool, partition_key: bool) -> None:
+    server = abilities(version)
+    assert (server.has_bm25, server.has_partition_key) == (bm25, partition_key)
+    assert ("sparse" in server.indexes) is bm25
+    names = {field.name for field in collection_schema(8, server).fields}
+    assert ("sparse" in names) is bm25
+    tenant = next(field for field in collection_schema(8, server).fields if field.name == "tenant")
+    assert tenant.is_partition_key is partition_key
 
 
 def test_a_server_that_went_away_is_one_clear_sentence(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_values_of_a_file_arrive_at_every_depth(path: Path) -> None:
             "http": {"port": 9000},
             "router": {"replicas": 3},
             "limits": {"max_inputs": 10},
-            "ingest": {"chunk_tokens": 200},
+            "ingest": {"chunks": {"tokens": 200}},
             "sink": "http://milvus:19530",
         },
     )
@@ -80,7 +80,7 @@ def test_values_of_a_file_arrive_at_every_depth(path: Path) -> None:
     assert (config.models[0].replicas, config.models[0].engine.max_tokens) == (2, 512)
     assert (config.http.endpoint, config.router.replicas) == ("http://127.0.0.1:9000", 3)
     assert (config.limits.max_inputs, config.limits.max_body_mib) == (10, 16)
-    assert (config.ingest.chunk_tokens, config.sink) == (200, "http://milvus:19530")
+    assert (config.ingest.chunks.tokens, config.sink) == (200, "http://milvus:19530")
 
 
 def test_the_application_gets_the_serving_part(path: Path) -> None:
@@ -95,7 +95,7 @@ def test_the_application_gets_the_serving_part(path: Path) -> None:
         ({"http": {"prot": 80}}, "http.prot", "port"),
         ({"router": {"replica": 2}}, "router.replica", "replicas"),
         ({"limits": {"max_input": 9}}, "limits.max_input", "max_inputs"),
-        ({"ingest": {"chunk_token": 9}}, "ingest.chunk_token", "chunk_tokens"),
+        ({"ingest": {"chunks": {"token": 9}}}, "ingest.chunks.token", "tokens"),
         ({"models": [{"path": "a/b"}, {"path": "c/d", "replicass": 2}]}, "models.1.replicass", "replicas"),
         ({"models": [{"path": "a/b", "engine": {"max_token": 9}}]}, "models.0.engine.max_token", "max_tokens"),
     ],
@@ -136,7 +136,7 @@ def test_an_unknown_key_that_is_near_to_nothing_is_named_with_all_known_ones(
         ({"http": {"port": 65_536}}, "http.port"),
         ({"http": {"port": "many"}}, "http.port"),
         ({"limits": {"request_timeout_s": 0}}, "limits.request_timeout_s"),
-        ({"ingest": {"chunk_tokens": 1}}, "ingest.chunk_tokens"),
+        ({"ingest": {"chunks": {"tokens": 1}}}, "ingest.chunks.tokens"),
         ({"sink": 7}, "sink"),
     ],
 )

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -19,88 +17,78 @@ from serve_app.core.types import Vectors
 from serve_app.model.checkpoint import read_profile
 from serve_app.model.golden import read_golden
 from serve_app.settings import ModelSettings
+from tests.unit.ingest.endpoint_server import Endpoint as FakeEndpoint
+from tests.unit.ingest.endpoint_server import Told, items, serving
 from tests.unit.serve_app.checkpoints import bert_checkpoint, qwen3_checkpoint
 
 ROWS = len(DOCUMENTS) + 1
 RIGHT: Vectors = np.random.default_rng(3).standard_normal((ROWS, 16)).astype(np.float32)
 
 
-class Server:
-    """Answers the way the endpoint does, with given vectors, and keeps what it was asked."""
+class Served(FakeEndpoint):
+    """Answers with given vectors: the first to all documents, the last to the question."""
 
-    def __init__(self, vectors: Vectors) -> None:
-        self.vectors = vectors
-        self.asked: list[dict[str, Any]] = []
-        self.authorizations: list[str | None] = []
+    vectors: Vectors
 
-    def __call__(self, method: str, url: str, **options: Any) -> httpx.Response:
-        assert url.startswith("http://x/v1/")
-        self.authorizations.append(options["headers"].get("Authorization"))
-        if method == "GET":
-            return httpx.Response(200, json={"data": [{"id": "first"}, {"id": "second"}]})
-        body = options["json"]
-        self.asked.append(body)
-        rows = self.vectors[:-1] if isinstance(body["input"], list) else self.vectors[-1:]
-        items = [
-            {"index": index, "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode()}
-            for index, row in enumerate(rows)
-        ]
-        return httpx.Response(200, json={"data": items[::-1]})
+    def answer(self, path: str, body: dict[str, Any]) -> Told:
+        self.asked.append((path, body))
+        if self.told:
+            return self.told.popleft()
+        if path == "/v1/models":
+            return Told(200, {"data": [{"id": "first"}, {"id": "second"}]})
+        return Told(200, {"data": items(self.vectors[:-1] if len(body["input"]) > 1 else self.vectors[-1:])})
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Vectors], Server]:
-    def start(vectors: Vectors) -> Server:
-        server = Server(vectors)
-        monkeypatch.setattr(httpx, "request", server)
-        return server
-
-    return start
+def served() -> Iterator[Served]:
+    endpoint = Served()
+    endpoint.vectors = RIGHT
+    with serving(endpoint):
+        yield endpoint
 
 
-def test_the_vectors_come_in_the_order_of_the_texts(serve: Callable[[Vectors], Server]) -> None:
-    server = serve(RIGHT)
-    assert np.array_equal(Endpoint("http://x", "").vectors("m", has_instruction=True), RIGHT)
-    documents, question = server.asked
+def test_the_vectors_come_in_the_order_of_the_texts(served: Served) -> None:
+    assert np.array_equal(Endpoint(served.url, "").vectors("m", has_instruction=True), RIGHT)
+    documents, question = served.bodies
     assert (documents["model"], documents["input"]) == ("m", list(DOCUMENTS))
-    assert (question["input"], question["input_type"], question["instruction"]) == (QUESTION, "query", TASK)
+    assert (question["input"], question["input_type"], question["instruction"]) == ([QUESTION], "query", TASK)
 
 
-def test_a_model_without_instructions_is_asked_without_one(serve: Callable[[Vectors], Server]) -> None:
-    server = serve(RIGHT)
-    Endpoint("http://x", "").vectors("m", has_instruction=False)
-    assert "instruction" not in server.asked[1]
+def test_a_model_without_instructions_is_asked_without_one(served: Served) -> None:
+    Endpoint(served.url, "").vectors("m", has_instruction=False)
+    assert "instruction" not in served.bodies[1]
 
 
-def test_the_key_is_sent_and_only_if_there_is_one(serve: Callable[[Vectors], Server]) -> None:
-    server = serve(RIGHT)
-    Endpoint("http://x", "ek_1").served_model("")
-    Endpoint("http://x", "").served_model("")
-    assert server.authorizations == ["Bearer ek_1", None]
+def test_the_key_is_sent_and_only_if_there_is_one(served: Served) -> None:
+    Endpoint(served.url, "ek_1").served_model("")
+    Endpoint(served.url, "").served_model("")
+    assert served.keys == ["Bearer ek_1", None]
 
 
-def test_without_a_name_the_first_model_is_meant(serve: Callable[[Vectors], Server]) -> None:
-    serve(RIGHT)
-    assert Endpoint("http://x", "").served_model("") == "first"
-    assert Endpoint("http://x", "").served_model("mine") == "mine"
+def test_the_key_is_not_shown() -> None:
+    assert "ek_secret" not in repr(Endpoint("http://x", "ek_secret"))
+
+
+def test_without_a_name_the_first_model_is_meant(served: Served) -> None:
+    assert Endpoint(served.url, "").served_model("") == "first"
+    assert Endpoint(served.url, "").served_model("mine") == "mine"
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (httpx.Response(401, json={"error": {"message": "The API key is not a valid one"}}), "not a valid one"),
-        (httpx.Response(502, text="Bad gateway"), "HTTP 502"),
-        (httpx.Response(200, text="hello"), "not JSON"),
-        (httpx.Response(200, json={"data": [{"index": 0}]}), "cannot be read"),
-        (httpx.Response(200, json={"data": [{"index": 0, "embedding": "AAAAAA=="}]}), "one vector a text"),
+        (Told.error(401, "The API key is not a valid one"), "refused: The API key is not a valid one"),
+        (Told(502, "Bad gateway"), "HTTP 502"),
+        (Told(200, "hello"), "no embedding endpoint"),
+        (Told(200, {"data": [{"index": 0}]}), "no embedding endpoint"),
+        (Told(200, {"data": items(RIGHT[:1])}), "no embedding endpoint"),
+        (Told(200, {"data": items(RIGHT[:-1, :8])}), "no embedding endpoint"),
     ],
 )
-def test_an_answer_that_is_no_embedding_is_explained(
-    monkeypatch: pytest.MonkeyPatch, answer: httpx.Response, said: str
-) -> None:
-    monkeypatch.setattr(httpx, "request", lambda *_, **__: answer)
+def test_an_answer_that_is_no_embedding_is_explained(served: Served, answer: Told, said: str) -> None:
+    served.told.append(answer)
     with pytest.raises(SetupError, match=said):
-        Endpoint("http://x", "").vectors("m", has_instruction=True)
+        Endpoint(served.url, "").vectors("m", has_instruction=True)
 
 
 def test_the_question_is_written_as_the_model_card_wants_it(tmp_path: Path) -> None:
@@ -144,22 +132,19 @@ def test_every_vector_must_agree(value: float, verdict: bool) -> None:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, served: Served) -> Callable[..., Any]:
     reference = Reference([np.array([1, 2], dtype=np.int32)] * ROWS, RIGHT)
     monkeypatch.setattr(verify, "compute_reference", lambda _: reference)
     checkpoint = qwen3_checkpoint(tmp_path / "m")
 
     def run(*options: str) -> Any:
-        arguments = ["verify", "--endpoint", "http://x", "--checkpoint", str(checkpoint), *options]
+        arguments = ["verify", "--endpoint", served.url, "--checkpoint", str(checkpoint), *options]
         return CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
 
     return run
 
 
-def test_agreeing_vectors_are_shown_and_saved(
-    command: Callable[..., Any], serve: Callable[[Vectors], Server], tmp_path: Path
-) -> None:
-    serve(RIGHT)
+def test_agreeing_vectors_are_shown_and_saved(command: Callable[..., Any], tmp_path: Path) -> None:
     done = command("--save", str(tmp_path / "golden.json"))
     assert done.exit_code == 0, done.output
     assert done.stdout.count("1.00000") == ROWS
@@ -169,21 +154,18 @@ def test_agreeing_vectors_are_shown_and_saved(
     assert np.array_equal(golden.vectors, RIGHT)
 
 
-def test_a_place_that_cannot_be_written_is_named(
-    command: Callable[..., Any], serve: Callable[[Vectors], Server], tmp_path: Path
-) -> None:
-    serve(RIGHT)
+def test_a_place_that_cannot_be_written_is_named(command: Callable[..., Any], tmp_path: Path) -> None:
     done = command("--save", str(tmp_path / "nowhere" / "golden.json"))
     assert isinstance(done.exception, SetupError)
     assert "cannot be written" in done.exception.message
 
 
 def test_one_vector_that_differs_fails_and_saves_nothing(
-    command: Callable[..., Any], serve: Callable[[Vectors], Server], tmp_path: Path
+    command: Callable[..., Any], served: Served, tmp_path: Path
 ) -> None:
     wrong = RIGHT.copy()
     wrong[4] = wrong[5]
-    serve(wrong)
+    served.vectors = wrong
     done = command("--save", str(tmp_path / "golden.json"))
     assert isinstance(done.exception, SetupError)
     assert done.stdout.count("1.00000") == ROWS - 1

@@ -80,7 +80,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_valid_one(text: str, neare
         parse_filter(text)
 
 
-@pytest.mark.parametrize("field", ["text", "dense", "key", "heading_path", "1"])
+@pytest.mark.parametrize("field", ["text", "dense", "key", "heading_path", "tenant", "metadata", "meta", "1"])
 def test_columns_that_are_not_metadata_cannot_be_filtered(field: str) -> None:
     with pytest.raises(InvalidRequest, match=r"the fields are source_file, format"):
         parse_filter(f"{field} = 1")
@@ -141,6 +141,57 @@ def test_an_integer_field_takes_only_64_bit_integers(field: str, value: str) -> 
 def test_text_has_no_order(field: str, operator: str) -> None:
     with pytest.raises(InvalidRequest, match=f"orders `{field}`"):
         parse_filter(f"{field} {operator} a")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2024", 2024),
+        ("-7", -7),
+        ("0.5", 0.5),
+        ("true", True),
+        ("FALSE", False),
+        ("'2024'", "2024"),
+        ("'true'", "true"),
+        ("1e5", "1e5"),
+        ("nan", "nan"),
+        ("v1.2.3", "v1.2.3"),
+        ("法务", "法务"),
+    ],
+)
+def test_what_users_said_is_compared_with_a_value_of_the_kind_it_looks_like(value: str, expected: object) -> None:
+    (condition,) = parse_filter(f"meta.field = {value}")
+    assert (condition.metadata_name, condition.value, type(condition.value)) == ("field", expected, type(expected))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_numbers_that_users_said_have_an_order(operator: str) -> None:
+    assert parse_filter(f"meta.year {operator} 2.5") == (Condition("meta.year", operator, 2.5),)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["a", "'3'", "true"])
+@pytest.mark.parametrize("operator", [">", ">=", "<", "<="])
+def test_text_and_truth_that_users_said_have_no_order(operator: str, value: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"orders `meta\.x`"):
+        parse_filter(f"meta.x {operator} {value}")
+
+
+@pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", 'a"]', "a'", "部门", "a" * 65, "a.b"])
+def test_a_name_that_users_cannot_have_given_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="of letters, digits and _"):
+        Condition(f"meta.{name}", "=", 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**63])
+def test_a_number_that_no_store_can_hold_is_refused(value: float) -> None:
+    with pytest.raises(InvalidRequest):
+        Condition("meta.x", "=", value)
+
+
+@pytest.mark.parametrize("field", INTEGER_FIELDS)
+def test_truth_is_no_integer(field: str) -> None:
+    with pytest.raises(InvalidRequest):
+        Condition(field, "=", True)
 
 
 def test_a_filter_that_is_too_long_is_refused_with_the_limit() -> None:

@@ -22,8 +22,6 @@ from ingest.parse.parsed import Parsed
 from ingest.records import Block
 from serve_app.core.errors import DocumentError
 
-OLE2 = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-
 
 def saved(file: WordDocument | Workbook) -> bytes:
     buffer = BytesIO()
@@ -306,13 +304,6 @@ def test_merged_cells_do_not_disturb_the_rows() -> None:
     book = workbook(["Article", "Price"], ["Hose", 5], ["Pump", 6])
     book["Prices"].merge_cells("A2:A3")
     assert excel_format.read(saved(book)).blocks[1].text.endswith("| Hose | 5 |\n|  | 6 |")
-
-
-@pytest.mark.parametrize("read", [word_format.read, excel_format.read])
-def test_a_protected_office_file_is_encrypted(read: Callable[[bytes], Parsed]) -> None:
-    with pytest.raises(DocumentError, match="password") as caught:
-        read(OLE2 + bytes(512))
-    assert caught.value.reason == "encrypted"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 
 import pytest
@@ -346,6 +347,53 @@ def test_a_watermark_across_the_page_is_dropped() -> None:
         write(canvas, ["DRAFT"], 100, 60)
 
     assert pdf(page) == [text(JOINED)]
+
+
+def faint(canvas: Canvas, grey: float, words: str = "CONFIDENTIAL") -> None:
+    canvas.setFillGray(grey)
+    canvas.drawString(LEFT + 100, 400, words)
+    canvas.setFillGray(0)
+
+
+def marked(grey: float, pages: int) -> list[str]:
+    """The texts of pages that each carry the same word in that grey."""
+
+    def page(letter: str, canvas: Canvas) -> None:
+        write(canvas, [f"Page about subject {letter}."])
+        faint(canvas, grey)
+
+    return [block.text for block in pdf(*(partial(page, letter) for letter in "xyz"[:pages]))]
+
+
+def test_a_faint_word_on_most_pages_is_a_watermark() -> None:
+    assert marked(0.8, pages=3) == [f"Page about subject {letter}." for letter in "xyz"]
+
+
+@pytest.mark.parametrize(("grey", "pages"), [(0.8, 1), (0.3, 3), (1.0, 3)])
+def test_a_word_on_one_page_or_in_dark_print_or_in_white_is_no_watermark(grey: float, pages: int) -> None:
+    assert marked(grey, pages).count("CONFIDENTIAL") == pages
+
+
+def test_a_see_through_word_on_most_pages_is_a_watermark() -> None:
+    def page(canvas: Canvas) -> None:
+        write(canvas, ["Some text of the page itself."])
+        canvas.setFillAlpha(0.2)
+        canvas.drawString(LEFT + 100, 400, "DRAFT")
+
+    assert "DRAFT" not in str(pdf(page, page))
+
+
+def test_many_watermarks_askew_do_not_turn_the_page() -> None:
+    def page(canvas: Canvas) -> None:
+        write(canvas, ["The only line of this page."])
+        for place in range(40):
+            canvas.saveState()
+            canvas.translate(100 + place % 5 * 90, 60 + place // 5 * 80)
+            canvas.rotate(30)
+            canvas.drawString(0, 0, "DRAFT")
+            canvas.restoreState()
+
+    assert [block.text for block in pdf(page)] == ["The only line of this page."]
 
 
 def test_a_page_on_its_side_is_read_as_its_reader_holds_it() -> None:

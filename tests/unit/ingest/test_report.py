@@ -1,19 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from io import StringIO
 
 from rich.console import Console
 
-from ingest.discover import Skipped
-from ingest.report import IngestReport, Receipt
-
-
-def receipt(source: str, chunks_in_file: int, *keys: str) -> Receipt:
-    return Receipt(f"file:///{source}", "README.md", chunks_in_file, keys, embedded=len(keys), tokens=10)
-
-
-def refusal(name: str, message: str) -> Receipt:
-    return Receipt(f"file:///{name}", name, 0, (), 0, 0, "corrupt", message)
+from ingest.receipts import Receipt, Trouble
+from ingest.report import IngestReport
+from ingest.sources.base import Skipped
 
 
 def shown(report: IngestReport) -> str:
@@ -22,55 +16,46 @@ def shown(report: IngestReport) -> str:
     return out.getvalue()
 
 
-def test_a_file_is_complete_when_its_last_chunk_is_acknowledged() -> None:
-    report = IngestReport(files=2)
-    report.add(receipt("hr", 3, "a", "b"))
-    assert (report.complete, report.chunks, report.expected_chunks) == (set(), 2, 3)
-    report.add(receipt("hr", 3, "c"))
-    assert (report.complete, report.chunks, report.expected_chunks) == ({"file:///hr"}, 3, 3)
-
-
-def test_two_files_of_one_name_are_counted_apart() -> None:
-    report = IngestReport(files=2)
-    report.add(receipt("hr", 1, "a"))
-    report.add(receipt("it", 2, "b"))
-    assert report.keys == {"file:///hr": {"a"}, "file:///it": {"b"}}
-    assert report.complete == {"file:///hr"}
-
-
-def test_a_receipt_that_comes_twice_counts_its_chunks_once() -> None:
-    report = IngestReport(files=1)
-    report.add(receipt("hr", 2, "a"))
-    report.add(receipt("hr", 2, "a"))
-    assert (report.complete, report.chunks, report.expected_chunks) == (set(), 1, 2)
+def test_sums_grow_with_every_receipt() -> None:
+    report = IngestReport(files=1, collection="c")
+    report.add(Receipt("file:///a", "a", 0, 0, 2, ["x", "y"], embedded=2, tokens=10, pii={"EMAIL": 1}))
+    report.add(Receipt("file:///a", "a", 1, 3, 1, ["z"], rewritten=1, pii={"EMAIL": 2}))
+    assert (report.chunks, report.expected_chunks, report.embedded, report.rewritten, report.tokens) == (3, 3, 2, 1, 10)
+    assert report.pii == Counter({"EMAIL": 3})
 
 
 def test_names_and_messages_are_shown_as_they_are_and_not_read_as_markup() -> None:
-    report = IngestReport(files=1, skipped=(Skipped("[red]x.png", "not a document format"),))
-    report.add(refusal("report[/bold].pdf", "Damaged [/] file."))
+    report = IngestReport(files=1, collection="c", skipped=(Skipped("[red]x.png", "not a document format"),))
+    report.troubles["report[/bold].pdf"] = [Trouble("parse", "corrupt", "Damaged [/] file.")]
     text = shown(report)
     assert "report[/bold].pdf" in text
     assert "Damaged [/] file." in text
     assert "[red]x.png" in text
-    assert report.exit_code == 3
 
 
 def test_every_skipped_file_is_told_with_its_own_reason() -> None:
     skipped = (Skipped("a.png", "not a document format"), Skipped("b.md", "a link"), Skipped("c.png", "a link"))
-    lines = shown(IngestReport(files=0, skipped=skipped)).splitlines()
+    lines = shown(IngestReport(files=0, collection="c", skipped=skipped)).splitlines()
     assert "Skipped (a link): b.md, c.png" in lines
     assert "Skipped (not a document format): a.png" in lines
 
 
-def test_a_file_with_a_passage_that_failed_counts_the_others_and_is_never_complete() -> None:
-    report = IngestReport(files=1)
-    report.add(Receipt("file:///hr", "README.md", 3, ["a"], 1, 10, "not_embedded", "No vector."))
-    report.add(receipt("hr", 3, "b"))
-    assert (report.chunks, report.embedded, report.complete) == (2, 2, set())
-    assert report.failures == {"README.md": ("not_embedded", "No vector.")}
+def test_the_exit_code_says_whether_anything_is_left_out_now_or_since_before() -> None:
+    fine, now, before = (IngestReport(files=1, collection="c") for _ in range(3))
+    now.troubles["a.pdf"] = [Trouble("parse", "corrupt", "It is damaged.")]
+    before.known_dead = 1
+    assert [report.exit_code for report in (fine, now, before)] == [0, 3, 3]
 
 
-def test_a_file_that_could_not_be_read_has_no_chunks_and_is_not_complete() -> None:
-    report = IngestReport(files=1)
-    report.add(refusal("a.pdf", "It is damaged."))
-    assert (report.chunks, report.expected_chunks, report.complete) == (0, 0, set())
+def test_passages_that_could_not_be_embedded_do_not_count_as_already_there() -> None:
+    report = IngestReport(files=1, collection="c")
+    report.add(Receipt("file:///a", "a", 1, 3, 3, ["x", "y"], embedded=2))
+    report.troubles["a"] = [Trouble("embed", "not_embedded", "No vector.", key="z")]
+    line = next(line for line in shown(report).splitlines() if "already there" in line)
+    assert line.split("│")[2].strip() == "0"
+
+
+def test_many_troubles_of_one_file_are_one_line() -> None:
+    report = IngestReport(files=1, collection="c")
+    report.troubles["rows.jsonl"] = [Trouble("parse", "bad_row", f"Row {row}.", str(row)) for row in range(3)]
+    assert "Row 0. (2 more)" in shown(report)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.discover import Skipped, discover
+from ingest.settings import SourceSettings
+from ingest.sources.base import Discovery, Skipped
+from ingest.sources.discover import discover as discover_with
 from serve_app.core.errors import SetupError
 
 
@@ -25,6 +27,10 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")
     return tmp_path / "docs"
+
+
+def discover(sources: list[str], allowed_roots: tuple[str, ...] = ()) -> Discovery:
+    return discover_with(sources, SourceSettings(allowed_roots=allowed_roots))
 
 
 def names(*sources: str | Path) -> list[str]:
@@ -53,6 +59,17 @@ def test_hidden_files_folders_and_office_locks_are_not_even_mentioned(folder: Pa
         ("a.HTML", "html"),
         ("a.pdf", "pdf"),
         ("a.xlsx", "xlsx"),
+        ("a.pptx", "pptx"),
+        ("a.csv", "csv"),
+        ("a.tsv", "tsv"),
+        ("a.eml", "eml"),
+        ("a.jsonl", "jsonl"),
+        ("a.ndjson", "jsonl"),
+        ("a.parquet", "parquet"),
+        ("a.doc", "doc"),
+        ("a.xls", "xls"),
+        ("a.ppt", "ppt"),
+        ("a.rtf", "rtf"),
     ],
 )
 def test_the_extension_tells_the_format(tmp_path: Path, name: str, expected: str) -> None:
@@ -197,3 +214,83 @@ def test_a_name_that_is_not_utf8_is_skipped_and_spelled_out(tmp_path: Path) -> N
     (tmp_path / os.fsdecode(b"caf\xe9.txt")).touch()
     found = discover([str(tmp_path)])
     assert (found.files, found.skipped) == ((), (Skipped("caf\\udce9.txt", "its path is not UTF-8; rename it"),))
+
+
+def test_a_file_says_when_it_was_changed_and_through_which_source_it_was_found(folder: Path) -> None:
+    file = discover([str(folder)]).files[0]
+    assert file.modified == str((folder / "a.md").stat().st_mtime_ns)
+    assert file.root == f"{folder.as_uri()}/"
+
+
+def test_a_folder_covers_what_lies_in_it_and_nothing_beside_it(folder: Path) -> None:
+    found = discover([str(folder / "hr")])
+    assert found.covers((folder / "hr" / "gone.md").as_uri())
+    assert not found.covers((folder / "hr-old" / "gone.md").as_uri())
+
+
+def test_a_glob_or_a_file_covers_no_file_that_it_did_not_find(folder: Path) -> None:
+    found = discover([str(folder / "*.md"), str(folder / "hr" / "leave.DOCX")])
+    assert not found.covers((folder / "gone.md").as_uri())
+    assert found.covers((folder / "hr" / "leave.DOCX").as_uri())
+    assert not found.covers((folder / "hr" / "leave.DOCX.md").as_uri())
+
+
+def test_a_file_url_is_a_path(folder: Path) -> None:
+    assert names((folder / "hr" / "old" / "合同.pdf").as_uri()) == ["合同.pdf"]
+
+
+def test_a_sidecar_goes_with_its_document_and_is_none_itself(folder: Path) -> None:
+    sidecar = folder / "a.md.meta.yaml"
+    sidecar.touch()
+    found = discover([str(folder)])
+    assert [file.sidecar for file in found.files] == [str(sidecar), None, None]
+    assert found.skipped == (Skipped("hr/photo.png", "not a document format"),)
+
+
+def test_of_two_sidecars_one_is_read_and_the_other_named(folder: Path) -> None:
+    (folder / "a.md.meta.yaml").touch()
+    (folder / "a.md.meta.json").touch()
+    found = discover([str(folder)])
+    assert str(found.files[0].sidecar).endswith("a.md.meta.yaml")
+    assert Skipped("a.md.meta.json", "a.md.meta.yaml is read instead") in found.skipped
+
+
+def test_a_sidecar_without_its_document_is_named(folder: Path) -> None:
+    (folder / "gone.md.meta.json").touch()
+    assert Skipped("gone.md.meta.json", "a sidecar without its document") in discover([str(folder)]).skipped
+
+
+def test_a_sidecar_that_is_a_link_out_of_the_folder_is_not_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").touch()
+    (folder / "a.md.meta.yaml").symlink_to(tmp_path / "secret.yaml")
+    found = discover([str(folder)])
+    assert found.files[0].sidecar is None
+    assert Skipped("a.md.meta.yaml", "a link that leads out of the folder") in found.skipped
+
+
+def test_sources_inside_the_allowed_roots_are_found(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(folder)
+    assert len(discover([str(folder)], (str(tmp_path / "current"),)).files) == 3
+
+
+@pytest.mark.parametrize("source", ["", "docs", "docs/hr-old/x.md", "docs/hr/../a.md", "docs/*.md", "link"])
+def test_sources_outside_the_allowed_roots_are_refused(folder: Path, tmp_path: Path, source: str) -> None:
+    (folder / "hr-old").mkdir()
+    (folder / "hr-old" / "x.md").touch()
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(SetupError, match="outside the allowed roots"):
+        discover([str(tmp_path / source)], (str(folder / "hr"), "https://example.com"))
+
+
+def test_a_path_that_may_not_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(SetupError, match="cannot be read \\(Permission denied\\)"):
+        names(tmp_path)
+
+
+def test_an_unknown_kind_of_url_is_refused() -> None:
+    with pytest.raises(SetupError, match="ftp:// are not known"):
+        names("ftp://example.com/a.md")

@@ -1,0 +1,145 @@
+"""`embedctl ingest` and `embedctl dlq retry`: documents into a collection, through the running cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from cluster.config import ClusterConfig, load_config
+from cluster.dlq import opened, sources_to_retry
+from cluster.local import connect, secret_in, start_for_jobs
+from serve_app.core.errors import SetupError
+
+if TYPE_CHECKING:  # heavy, and `embedctl --help` does without
+    from ingest.embedding.base import Address
+    from ingest.work import IngestJob
+
+console = Console()
+
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files, folders, globs, s3://bucket/prefix, gs://…, https://… or list:FILE with one URL a line."
+    ),
+]
+CollectionOption = Annotated[str, typer.Option("--collection", help="Collection to write.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="cluster.yaml; every key has a default.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="Served name; default: the cluster's first model.")]
+SinkOption = Annotated[
+    str, typer.Option("--sink", help="milvus-lite:DIRECTORY, http://HOST:19530 (Milvus) or postgresql://… (pgvector).")
+]
+AddressOption = Annotated[str, typer.Option(help="Ray cluster to run in; default: the one on this machine.")]
+EndpointOption = Annotated[
+    str, typer.Option("--endpoint", help="Embed over HTTP instead, for example https://embed.example.com.")
+]
+KeyOption = Annotated[str, typer.Option(help="Environment variable that holds the API key, where one is needed.")]
+TenantOption = Annotated[str, typer.Option(help="Whom the documents belong to; `search --tenant` sees only theirs.")]
+
+
+def ingest(
+    sources: SourcesArgument,
+    collection: CollectionOption = "documents",
+    config: ConfigOption = None,
+    model: ModelOption = "",
+    sink: SinkOption = "",
+    address: AddressOption = "auto",
+    endpoint: EndpointOption = "",
+    tenant: TenantOption = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and cut everything, embed and write nothing.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what is stored of files that are gone.")] = False,
+    recreate: Annotated[bool, typer.Option("--recreate", help="Remove everything of the collection first.")] = False,
+    key_env: KeyOption = "EMBED_API_KEY",
+) -> None:
+    """Turn documents into a searchable collection, through the replicas of the running cluster.
+
+    Run it again whenever you like: unchanged files are skipped, unchanged passages are not embedded again, and what a
+    file no longer holds is removed. `embedctl dlq list` shows what was left out. Exit code 3: done, but some files
+    were left out.
+
+    Example: `embedctl ingest ./contracts --collection contracts --prune`
+    """
+    settings = load_config(config)
+    from ingest.work import IngestJob
+
+    job = IngestJob(
+        sources=tuple(sources),
+        collection=collection,
+        sink=sink or settings.sink,
+        address=_address(endpoint, model, key_env),
+        tenant=tenant,
+        prune=prune,
+        recreate=recreate,
+        mask_secret=secret_in(settings.ingest.mask.key_env),
+    )
+    _join(address, endpoint)
+    if dry_run:
+        from ingest.dry_run import estimate
+
+        estimate(job, settings.ingest, console).show(console)
+        return
+    _run(job, settings)
+
+
+def retry(
+    collection: CollectionOption = "documents",
+    reason: Annotated[str | None, typer.Option("--reason", help="Only these, for example `timeout`.")] = None,
+    config: ConfigOption = None,
+    model: ModelOption = "",
+    sink: SinkOption = "",
+    address: AddressOption = "auto",
+    endpoint: EndpointOption = "",
+    tenant: TenantOption = "",
+    key_env: KeyOption = "EMBED_API_KEY",
+) -> None:
+    """Try again what could not be ingested, whatever the reason was.
+
+    Example: `embedctl dlq retry --collection handbook --reason needs_ocr`
+    """
+    settings = load_config(config)
+    with opened(config, "", sink) as book:
+        letters = sources_to_retry(book, collection, reason)
+    from ingest.tenancy import uri_of
+    from ingest.work import IngestJob
+
+    uris = [uri for letter in letters if (uri := uri_of(tenant, letter.source)) is not None]
+    if not uris:
+        raise SetupError("All dead letters of this collection belong to other tenants: give --tenant.")
+    job = IngestJob(
+        sources=tuple(sorted({letter.root or letter.source for letter in letters})),
+        collection=collection,
+        sink=sink or settings.sink,
+        address=_address(endpoint, model, key_env),
+        tenant=tenant,
+        retry_dead=True,
+        only=frozenset(uris),
+        mask_secret=secret_in(settings.ingest.mask.key_env),
+    )
+    _join(address, endpoint)
+    _run(job, settings)
+
+
+def _run(job: IngestJob, settings: ClusterConfig) -> None:
+    from ingest.run import run
+
+    report = run(job, settings.ingest, console)
+    report.show(console)
+    raise typer.Exit(report.exit_code)
+
+
+def _address(endpoint: str, model: str, key_env: str) -> Address:
+    from ingest.embedding.base import HandleAddress, HttpAddress
+
+    return HttpAddress(endpoint, secret_in(key_env), model) if endpoint else HandleAddress(model)
+
+
+def _join(address: str, endpoint: str) -> None:
+    """The job's own stages run in the cluster that embeds; with an endpoint, in a Ray of their own on this machine."""
+    if endpoint:
+        start_for_jobs()
+    else:
+        connect(address)

@@ -1,0 +1,113 @@
+"""A source is done when all of it is in the store: then what it no longer holds is deleted, and the ledger told."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from ingest.ledger.lease import Lease
+from ingest.ledger.ledger import Ledger
+from ingest.ledger.records import DeadLetter, SourceState
+from ingest.receipts import Receipt, Trouble
+from ingest.sinks.base import VectorSink
+from ingest.sources.base import SourceFile
+
+PASSING = frozenset({"missing", "unreadable", "timeout", "crashed", "not_embedded", "not_stored"})
+NOT_STORED = "The store does not hold all that was written for this file; run again, and look at the store's own log."
+
+
+@dataclass(slots=True)
+class Expected:
+    """A source on its way, as far as receipts have come."""
+
+    file: SourceFile
+    version: str
+    units: int  # of work that it was divided into
+    ended: int = 0
+    chunks: int = 0
+    arrived: int = 0
+    keys: set[str] = field(default_factory=set)
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def add(self, receipt: Receipt) -> None:
+        self.ended += receipt.units
+        self.chunks += receipt.chunks
+        self.arrived += receipt.arrived
+        self.keys.update(receipt.keys)
+        self.troubles += receipt.troubles
+
+    @property
+    def is_complete(self) -> bool:
+        return self.ended == self.units and self.arrived == self.chunks
+
+
+class Committer:
+    """Writes the end of every source's story: new chunks verified, old ones deleted, ledger last.
+
+    A crash between any two of these steps leaves something that the next run does again, with the same end.
+    """
+
+    def __init__(self, sink: VectorSink, ledger: Ledger, lease: Lease, physical: str, run_id: str) -> None:
+        self._sink = sink
+        self._ledger = ledger
+        self._lease = lease
+        self._physical = physical
+        self._run_id = run_id
+
+    def commit(self, source: str, done: Expected) -> int:
+        """Returns how many outdated chunks were deleted. Raises SetupError if the store or the ledger fails."""
+        self._lease.check()
+        stored = self._sink.keys_of(self._physical, source)
+        troubles = list(done.troubles)
+        if not done.keys <= stored:
+            troubles.append(Trouble("write", "not_stored", NOT_STORED))
+        done.troubles = troubles
+        if not done.keys or not done.keys <= stored:
+            self._ledger.bury(self._lease, self._physical, self._letter(source, done, troubles))
+            return 0
+        outdated = stored - done.keys
+        if outdated:
+            self._sink.delete(self._physical, sorted(outdated))
+        state = SourceState(
+            source=source,
+            version=done.version,
+            root=done.file.root,
+            size=done.file.size or 0,
+            modified_ns=int(done.file.modified) if done.file.modified.isdigit() else 0,
+            chunks=len(done.keys),
+            run_id=self._run_id,
+        )
+        letter = self._letter(source, done, troubles) if troubles else None
+        self._ledger.commit(self._lease, self._physical, state, letter)
+        return len(outdated)
+
+    def prune(self, gone: tuple[str, ...]) -> int:
+        """Delete what is stored of sources that are no longer there. Returns how many chunks it was."""
+        removed = 0
+        for source in gone:
+            self._lease.check()
+            keys = self._sink.keys_of(self._physical, source)
+            self._sink.delete(self._physical, sorted(keys))
+            removed += len(keys)
+        self._ledger.forget(self._lease, self._physical, gone)
+        return removed
+
+    def _letter(self, source: str, done: Expected, troubles: list[Trouble]) -> DeadLetter:
+        worst = troubles[0]
+        more = f" ({len(troubles) - 1} more like it.)" if len(troubles) > 1 else ""
+        where = f"Record {worst.part}: " if worst.part else ""
+        now = time.time()
+        return DeadLetter(
+            collection=self._lease.collection,
+            source=source,
+            source_file=done.file.source_file,
+            version=done.version,
+            stage=worst.stage,
+            reason=worst.reason,
+            message=f"{where}{worst.message}{more}",
+            permanent=all(trouble.reason not in PASSING for trouble in troubles),
+            root=done.file.root,
+            chunk_keys=tuple(trouble.key for trouble in troubles if trouble.key),
+            first_seen=now,
+            last_seen=now,
+        )

@@ -1,0 +1,1 @@
+"""How well a collection answers questions whose answers are known."""

@@ -1,0 +1,1 @@
+"""Masking of personal and financial data in documents, before they are cut into chunks."""

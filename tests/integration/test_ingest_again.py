@@ -1,0 +1,234 @@
+"""The second night: what changed, what is gone, another pipeline, another tenant, and the way over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import openai
+import pytest
+
+from ingest.sinks.base import Query, VectorSink
+from ingest.sinks.registry import open_sink
+from serve_app.core.errors import EmbedError
+from serve_app.core.types import ReplicaCounters
+from tests.clusters import RunningCluster, embedctl
+
+SECTIONS = 12
+
+
+def page(section: int, word: str) -> str:
+    return (
+        f"# Section {section}\n\nValve {section} of the plant opens at {word} bar and closes again. "
+        + f"Steady {section}. " * 30
+    )
+
+
+def write_pages(folder: Path, words: dict[int, str]) -> None:
+    for number in range(3):
+        text = "\n\n".join(page(section, words.get(section, "nine")) for section in range(number * 4, number * 4 + 4))
+        (folder / f"part_{number}.md").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    write_pages(folder, {})
+    return folder
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> str:
+    return f"milvus-lite:{tmp_path / 'milvus'}"
+
+
+def ingest(cluster: RunningCluster, folder: Path, sink: str, *more: str) -> str:
+    way = () if "--endpoint" in more else ("--address", cluster.address)
+    done = embedctl("ingest", str(folder), "--sink", sink, "--model", cluster.model, *way, *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def row(output: str, name: str) -> str:
+    line = next(line for line in output.splitlines() if name in line)
+    return line.strip("│ ").split("│")[-1].strip()
+
+
+def contents(store: VectorSink, collection: str = "documents") -> dict[str, str]:
+    return {stored.key: stored.text for stored in store.scan(collection, with_vectors=False)}
+
+
+@contextmanager
+def watching(look: Callable[[], None]) -> Iterator[list[BaseException]]:
+    """`look` again and again in a thread while the block runs; what it raises is in the list."""
+    stop, failures = threading.Event(), list[BaseException]()
+
+    def loop() -> None:
+        while not stop.wait(0.02):
+            try:
+                look()
+            except (AssertionError, EmbedError) as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_an_edited_paragraph_is_embedded_alone_and_is_never_missing_in_both_versions(
+    cluster: RunningCluster, folder: Path, sink: str, counters: Callable[[], ReplicaCounters]
+) -> None:
+    ingest(cluster, folder, sink)
+    with open_sink(sink) as (store, _):
+        before = contents(store)
+        sightings: list[int] = []
+
+        def look() -> None:
+            seen = sum("Valve 5 of" in text for text in contents(store).values())
+            sightings.append(seen)
+            assert seen >= 1
+
+        write_pages(folder, {5: "eight"})
+        texts = counters().texts["bulk"]
+        with watching(look) as failures:
+            output = ingest(cluster, folder, sink)
+        after = contents(store)
+
+    new, gone = set(after) - set(before), set(before) - set(after)
+    assert failures == []
+    assert len(sightings) > 5
+    assert ["eight bar" in after[key] for key in new] == [True]
+    assert ["nine bar" in before[key] and "Valve 5 of" in before[key] for key in gone] == [True]
+    assert counters().texts["bulk"] - texts == 1
+    assert row(output, "unchanged, skipped") == "2"
+
+
+def test_files_that_are_gone_stay_until_pruning_is_asked_for(cluster: RunningCluster, folder: Path, sink: str) -> None:
+    first = ingest(cluster, folder, sink)
+    (folder / "part_2.md").unlink()
+
+    kept = ingest(cluster, folder, sink)
+    pruned = ingest(cluster, folder, sink, "--prune")
+
+    assert "1 stored files are no longer there" in kept
+    assert row(kept, "in the collection") == row(first, "in the collection")
+    assert int(row(pruned, "pruned")) > 0
+    with open_sink(sink) as (store, _):
+        assert not any("Valve 9 of" in text for text in contents(store).values())
+
+
+def test_a_change_of_the_pipeline_builds_a_new_collection_while_searches_go_on(
+    cluster: RunningCluster, folder: Path, sink: str, tmp_path: Path, client: openai.OpenAI
+) -> None:
+    ingest(cluster, folder, sink)
+    config = tmp_path / "narrow.yaml"
+    config.write_text("ingest: {dimensions: 64}\n", encoding="utf-8")
+    vector = client.embeddings.create(model=cluster.model, input="valve 3").data[0].embedding
+    queries = {size: Query(_unit(vector[:size])) for size in (64, len(vector))}
+    with open_sink(sink) as (store, _):
+        old = store.target_of("documents")
+        sizes: list[int] = []
+
+        def look() -> None:
+            spec = store.spec_of(store.target_of("documents") or "")
+            assert spec is not None
+            sizes.append(spec.dimensions)
+            assert store.search(spec.name, queries[spec.dimensions])
+
+        with watching(look) as failures:
+            output = ingest(cluster, folder, sink, "--config", str(config))
+        new = store.target_of("documents")
+
+        assert failures == []
+        assert sizes[0] == len(vector)
+        assert sizes[-1] == 64
+        assert new != old
+        assert {old, new} <= set(store.names())
+        assert "Searches now use" in output
+
+
+def test_a_rebuild_of_a_part_of_the_sources_does_not_take_searches_over(
+    cluster: RunningCluster, folder: Path, sink: str, tmp_path: Path
+) -> None:
+    ingest(cluster, folder, sink)
+    config = tmp_path / "narrow.yaml"
+    config.write_text("ingest: {dimensions: 64}\n", encoding="utf-8")
+
+    part = ingest(cluster, folder / "part_0.md", sink, "--config", str(config))
+    whole = ingest(cluster, folder, sink, "--config", str(config))
+
+    assert "lacks 2 of the sources" in part
+    assert "Searches now use" in whole
+
+
+def test_tenants_have_the_same_file_each_and_see_only_their_own(
+    cluster: RunningCluster, folder: Path, sink: str
+) -> None:
+    once = int(row(ingest(cluster, folder, sink, "--tenant", "acme"), "in the collection"))
+    twice = int(row(ingest(cluster, folder, sink, "--tenant", "globex"), "in the collection"))
+    search = ("--sink", sink, "--model", cluster.model, "--endpoint", cluster.endpoint, "--json", "--limit", "50")
+
+    found = embedctl("search", "valve", *search, "--tenant", "acme")
+
+    assert twice == 2 * once
+    assert len(found.stdout.splitlines()) == once
+
+
+def test_over_http_the_collection_is_the_same(cluster: RunningCluster, folder: Path, tmp_path: Path) -> None:
+    inside, outside = (f"milvus-lite:{tmp_path / name}" for name in ("inside", "outside"))
+
+    ingest(cluster, folder, inside)
+    ingest(cluster, folder, outside, "--endpoint", cluster.endpoint)
+
+    with open_sink(inside) as (one, _), open_sink(outside) as (other, _):
+        vectors = {stored.key: stored.vector for stored in one.scan("documents")}
+        others = {stored.key: stored.vector for stored in other.scan("documents")}
+    assert vectors.keys() == others.keys()
+    assert min(float(np.dot(vectors[key], others[key])) for key in vectors) > 0.999  # type: ignore[arg-type]
+
+
+def test_a_dry_run_counts_and_writes_nothing(cluster: RunningCluster, folder: Path, sink: str, tmp_path: Path) -> None:
+    (folder / "copy.md").write_bytes((folder / "part_0.md").read_bytes())
+
+    output = ingest(cluster, folder, sink, "--dry-run")
+
+    assert row(output, "files") == "4"
+    assert int(row(output, "exact duplicates")) == 4
+    assert int(row(output, "tokens").replace(",", "")) > 0
+    assert "tokens/s" in row(output, "time to embed")
+    assert not list(tmp_path.glob("milvus*"))
+
+
+def test_a_corpus_of_ready_made_texts_keeps_its_columns_as_metadata(
+    cluster: RunningCluster, tmp_path: Path, sink: str
+) -> None:
+    records = [
+        {"text": f"Pump number {number} has {number} valves.", "site": "north", "year": 2000 + number}
+        for number in range(5)
+    ]
+    lines = [json.dumps(record) for record in records]
+    (tmp_path / "pumps.jsonl").write_text("\n".join([*lines[:3], '{"text": 7}', *lines[3:]]), encoding="utf-8")
+    done = embedctl(
+        "ingest", str(tmp_path / "pumps.jsonl"), "--sink", sink, "--model", cluster.model, "--address", cluster.address
+    )
+    options = ("--sink", sink, "--model", cluster.model, "--endpoint", cluster.endpoint, "--json", "--limit", "9")
+
+    found = embedctl("search", "pump", *options, "--filter", "meta.year >= 2003 and meta.site = 'north'")
+
+    assert done.returncode == 3
+    assert "bad_row" in done.stdout
+    assert {json.loads(line)["metadata"]["year"] for line in found.stdout.splitlines()} == {2003, 2004}
+
+
+def _unit(vector: list[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    array = np.array(vector, dtype=np.float32)
+    return array / np.linalg.norm(array)

@@ -1,0 +1,102 @@
+"""Another model for a collection that is being searched: every search is answered, by the old one and then the new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openai
+import pytest
+
+from ingest.sinks.base import CollectionSpec, Query, Vector, VectorSink
+from ingest.sinks.registry import open_sink
+from serve_app.core.errors import SetupError
+from tests.clusters import CACHE, RunningCluster, embedctl, serving
+from tests.integration.test_ingest_again import page, watching
+from tests.tiny_qwen3 import build
+
+NARROW = 128
+MODELS = """
+models:
+  - {{path: {wide}, name: wide, engine: {{threads: 1}}}}
+  - {{path: {narrow}, name: narrow, engine: {{threads: 1}}}}
+"""
+QUESTION = "at how many bar does valve 5 open"
+
+
+@pytest.fixture(scope="module")
+def two_models(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    narrow = build(CACHE / "tiny-narrow", hidden=NARROW, layers=2)
+    here = tmp_path_factory.mktemp("two")
+    config = here / "cluster.yaml"
+    config.write_text(MODELS.format(wide=checkpoint, narrow=narrow), encoding="utf-8")
+    with serving(checkpoint, here / "serve.log", "--config", str(config)) as running:
+        yield running
+
+
+def test_searches_by_alias_are_answered_while_a_collection_goes_over_to_another_model(
+    two_models: RunningCluster, tmp_path: Path
+) -> None:
+    folder, sink = tmp_path / "documents", f"milvus-lite:{tmp_path / 'milvus'}"
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"valve_{number}.md").write_text(page(number, "nine"), encoding="utf-8")
+
+    def ingest(model: str) -> str:
+        way = ("--address", two_models.address, "--model", model)
+        done = embedctl("ingest", str(folder), "--sink", sink, *way)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    ingest("wide")
+    with (
+        openai.OpenAI(base_url=f"{two_models.endpoint}/v1", api_key="EMPTY", max_retries=0) as client,
+        open_sink(sink) as (store, _),
+    ):
+        old = live(store)
+        questions = {model: embedded(client, model, [QUESTION])[0] for model in ("wide", "narrow")}
+        answered_by: list[str] = []
+        with watching(lambda: answered_by.append(search(store, questions))) as failures:
+            output = ingest("narrow")
+        new = live(store)
+        stored = list(store.scan("documents"))
+        again = embedded(client, "narrow", [chunk.text for chunk in stored])
+
+        assert failures == []
+        assert (answered_by[0], answered_by[-1]) == ("wide", "narrow")
+        assert answered_by == sorted(answered_by, reverse=True)  # there was one flip
+        assert "Searches now use" in output
+        assert (old.model, new.model) == ("wide", "narrow")
+        assert {old.name, new.name} <= set(store.names())
+        assert store.count(old.name) == store.count(new.name) == len(stored)
+        assert min(float(np.dot(chunk.vector, own)) for chunk, own in zip(stored, again, strict=True)) > 0.999  # type: ignore[arg-type]
+
+        dropped = embedctl("collections", "drop", old.name, "--yes", "--sink", sink)
+        assert dropped.returncode == 0, dropped.stderr
+        assert old.name not in store.names()
+        assert search(store, questions) == "narrow"
+
+
+def live(store: VectorSink) -> CollectionSpec:
+    spec = store.spec_of(store.target_of("documents") or "")
+    assert spec is not None
+    return spec
+
+
+def search(store: VectorSink, questions: dict[str, Vector]) -> str:
+    """The model whose collection has answered. As a client does, it asks again if the alias moved in between."""
+    while True:
+        model = live(store).model
+        try:
+            hits = store.search("documents", Query(questions[model]))
+        except SetupError:
+            assert live(store).model != model, "a search failed without a flip"
+            continue
+        assert hits
+        return model
+
+
+def embedded(client: openai.OpenAI, model: str, texts: list[str]) -> list[Vector]:
+    answer = client.embeddings.create(model=model, input=texts)
+    return [np.array(item.embedding, dtype=np.float32) for item in answer.data]

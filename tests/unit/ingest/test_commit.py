@@ -1,0 +1,116 @@
+"""The end of a source's story, on a real ledger and beside a store that only remembers what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.commit import Committer, Expected
+from ingest.ledger.lease import Lease
+from ingest.ledger.ledger import Ledger, open_ledger
+from ingest.receipts import Receipt, Trouble
+from ingest.sources.base import SourceFile
+
+FILE = SourceFile("file:///docs/a.md", "/docs/a.md", "a.md", "md", size=7, root="file:///docs/", modified="5")
+SOURCE = FILE.uri
+
+
+class KeysOfOneSource:
+    """Stands in for a store, of which the committer reads and deletes keys alone."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = set(keys)
+
+    def keys_of(self, _collection: str, _source: str) -> set[str]:
+        return set(self.keys)
+
+    def delete(self, _collection: str, keys: list[str]) -> None:
+        self.keys -= set(keys)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger(f"sqlite:{tmp_path / 'ledger.sqlite'}") as opened:
+        opened.remember_collection("docs", "docs__1", "{}", "live")
+        yield opened
+
+
+@pytest.fixture
+def lease(ledger: Ledger) -> Iterator[Lease]:
+    with ledger.lease("docs", 60) as held:
+        yield held
+
+
+def committer(store: KeysOfOneSource, ledger: Ledger, lease: Lease) -> Committer:
+    return Committer(store, ledger, lease, "docs__1", "run")  # type: ignore[arg-type]
+
+
+def arrived(*keys: str, troubles: tuple[Trouble, ...] = ()) -> Expected:
+    done = Expected(FILE, "sha256:1", units=1)
+    done.add(Receipt(SOURCE, "a.md", 1, len(keys), len(keys), keys, troubles=troubles))
+    assert done.is_complete
+    return done
+
+
+def test_a_source_is_complete_when_all_units_have_ended_and_all_their_chunks_have_arrived() -> None:
+    done = Expected(FILE, "v", units=2)
+    steps = [
+        Receipt(SOURCE, "a", 1, 2, 1, ["x"]),
+        Receipt(SOURCE, "a", 0, 0, 2, ["y", "z"]),
+        Receipt(SOURCE, "a", 1, 1, 0),
+    ]
+    seen = []
+    for step in steps:
+        done.add(step)
+        seen.append(done.is_complete)
+    assert seen == [False, False, True]
+
+
+def test_what_the_file_no_longer_holds_is_deleted_and_the_source_remembered(ledger: Ledger, lease: Lease) -> None:
+    store = KeysOfOneSource("old", "kept", "new")
+    assert committer(store, ledger, lease).commit(SOURCE, arrived("kept", "new")) == 1
+    assert store.keys == {"kept", "new"}
+    state = ledger.sources("docs__1")[SOURCE]
+    assert (state.version, state.chunks, state.size, state.root) == ("sha256:1", 2, 7, "file:///docs/")
+
+
+def test_nothing_is_deleted_while_something_new_is_missing_in_the_store(ledger: Ledger, lease: Lease) -> None:
+    store = KeysOfOneSource("old")
+    assert committer(store, ledger, lease).commit(SOURCE, arrived("new")) == 0
+    assert store.keys == {"old"}
+    assert ledger.sources("docs__1") == {}
+    (letter,) = ledger.letters("docs")
+    assert (letter.reason, letter.permanent) == ("not_stored", False)
+
+
+def test_a_file_that_cannot_be_read_keeps_what_is_stored_of_it(ledger: Ledger, lease: Lease) -> None:
+    store = KeysOfOneSource("old")
+    committer(store, ledger, lease).commit(SOURCE, arrived(troubles=(Trouble("parse", "corrupt", "Damaged."),)))
+    assert store.keys == {"old"}
+    assert ledger.known_dead("docs", "docs__1") == {SOURCE: "sha256:1"}
+
+
+def test_a_source_with_a_passage_that_failed_is_stored_and_has_a_letter_too(ledger: Ledger, lease: Lease) -> None:
+    trouble = Trouble("embed", "not_embedded", "No vector.", key="bad")
+    committer(KeysOfOneSource("good"), ledger, lease).commit(SOURCE, arrived("good", troubles=(trouble,)))
+    assert ledger.sources("docs__1")[SOURCE].chunks == 1
+    (letter,) = ledger.letters("docs")
+    assert letter.chunk_keys == ("bad",)
+
+
+def test_success_clears_the_letter_of_the_last_time(ledger: Ledger, lease: Lease) -> None:
+    ours = committer(KeysOfOneSource("a"), ledger, lease)
+    ours.commit(SOURCE, arrived(troubles=(Trouble("parse", "timeout", "Too slow."),)))
+    ours.commit(SOURCE, arrived("a"))
+    assert list(ledger.letters("docs")) == []
+
+
+def test_pruning_deletes_the_chunks_first_and_then_forgets_the_source(ledger: Ledger, lease: Lease) -> None:
+    store = KeysOfOneSource("a", "b")
+    ours = committer(store, ledger, lease)
+    ours.commit(SOURCE, arrived("a", "b"))
+    assert ours.prune((SOURCE,)) == 2
+    assert store.keys == set()
+    assert ledger.sources("docs__1") == {}
