@@ -27,6 +27,12 @@ test: $(READY)  ## Every test, with real vLLM, Ray Serve and Milvus
 unit: $(READY)  ## The fast tests alone (seconds)
 	@$(BIN)/python -m pytest tests/unit -q
 
+stores: $(READY)  ## The whole contract of the vector stores on all three of them, Milvus 2.3 included
+	@$(BIN)/python -m pytest tests/contract --all-stores -k sink
+
+chaos: $(READY)  ## The crash test of ingestion at its full length: 20 kills
+	@$(BIN)/python -m pytest tests/resilience/test_ingest_crash.py --kills 20 -s
+
 check: $(READY)  ## Format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
@@ -57,5 +63,5 @@ peers: $(READY)  ## Make the environments of the other servers that `make bench`
 clean:  ## Remove .venv and caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help setup demo serve test unit check bench soak evaluate report peers clean
+.PHONY: help setup demo serve test unit stores chaos check bench soak evaluate report peers clean
 .DEFAULT_GOAL := help

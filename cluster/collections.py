@@ -70,7 +70,7 @@ def drop(
             typer.confirm(
                 f"Drop {name} with its {store.count(name) if name in store.names() else 0:,} chunks?", abort=True
             )
-        remove(opened, store, alias, name)
+        remove(opened, store, alias, name, live)
     console.print(f"Dropped {escape(name)}.", highlight=False)
 
 
@@ -92,13 +92,14 @@ def droppable(ledger: Ledger, sink: VectorSink, name: str, live: bool) -> str:
     return state.alias
 
 
-def remove(ledger: Ledger, sink: VectorSink, alias: str, name: str) -> None:
+def remove(ledger: Ledger, sink: VectorSink, alias: str, name: str, live: bool = False) -> None:
     """Drop it in the ledger and in the store, while no run writes to its alias; SetupError if one does.
 
     The ledger goes first. Cut short in between, the store has a collection too many, which can be dropped again; the
     other way round, the ledger would call sources stored that are not.
     """
     with ledger.lease(alias, ttl_s=60.0) as lease:
+        droppable(ledger, sink, name, live)  # a run may have taken searches over to it since it was asked for
         ledger.forget_collection(name)
         lease.check()
         sink.drop(name)

@@ -53,6 +53,9 @@ def ingest(
     ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove what is stored of files that are gone.")] = False,
     recreate: Annotated[bool, typer.Option("--recreate", help="Remove everything of the collection first.")] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Search a rebuilt collection even if it lacks sources of the old one.")
+    ] = False,
     key_env: KeyOption = "EMBED_API_KEY",
 ) -> None:
     """Turn documents into a searchable collection, through the replicas of the running cluster.
@@ -74,6 +77,7 @@ def ingest(
         tenant=tenant,
         prune=prune,
         recreate=recreate,
+        flip=flip,
         mask_secret=secret_in(settings.ingest.mask.key_env),
     )
     _join(address, endpoint)
@@ -103,14 +107,18 @@ def retry(
     settings = load_config(config)
     with opened(config, "", sink) as book:
         letters = sources_to_retry(book, collection, reason)
+    from ingest.sources.read import is_there
     from ingest.tenancy import uri_of
     from ingest.work import IngestJob
 
-    uris = [uri for letter in letters if (uri := uri_of(tenant, letter.source)) is not None]
+    uris = {uri: letter.root or uri for letter in letters if (uri := uri_of(tenant, letter.source)) is not None}
     if not uris:
         raise SetupError("All dead letters of this collection belong to other tenants: give --tenant.")
+    roots = {root for root in uris.values() if not root.startswith("file://") or is_there(root)}
+    if not roots:
+        raise SetupError("The files of all these dead letters are gone: `embedctl dlq clear` forgets them.")
     job = IngestJob(
-        sources=tuple(sorted({letter.root or letter.source for letter in letters})),
+        sources=tuple(sorted(roots)),
         collection=collection,
         sink=sink or settings.sink,
         address=_address(endpoint, model, key_env),

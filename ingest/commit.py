@@ -13,6 +13,7 @@ from ingest.sinks.base import VectorSink
 from ingest.sources.base import SourceFile
 
 PASSING = frozenset({"missing", "unreadable", "timeout", "crashed", "not_embedded", "not_stored"})
+MOST_TROUBLES = 1_000
 NOT_STORED = "The store does not hold all that was written for this file; run again, and look at the store's own log."
 
 
@@ -27,14 +28,30 @@ class Expected:
     chunks: int = 0
     arrived: int = 0
     keys: set[str] = field(default_factory=set)
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)  # the first ones: a corpus can have a bad row a line
+    troubles_in_all: int = 0
+    is_unread: bool = False  # at least one of its units could not be read, or not to its end
+    is_stored: bool = False  # once it has been committed
 
     def add(self, receipt: Receipt) -> None:
         self.ended += receipt.units
         self.chunks += receipt.chunks
         self.arrived += receipt.arrived
         self.keys.update(receipt.keys)
-        self.troubles += receipt.troubles
+        for trouble in receipt.troubles:
+            self.add_trouble(trouble)
+
+    def add_trouble(self, trouble: Trouble) -> None:
+        self.troubles_in_all += 1
+        if len(self.troubles) < MOST_TROUBLES:
+            self.troubles.append(trouble)
+        if trouble.stage == "parse" and (not trouble.part or trouble.reason in PASSING):
+            self.is_unread = True
+
+    @property
+    def is_cut_short(self) -> bool:
+        """It was read, but not to its end: what is missing may still be there."""
+        return self.is_unread and bool(self.keys)
 
     @property
     def is_complete(self) -> bool:
@@ -55,15 +72,18 @@ class Committer:
         self._run_id = run_id
 
     def commit(self, source: str, done: Expected) -> int:
-        """Returns how many outdated chunks were deleted. Raises SetupError if the store or the ledger fails."""
+        """Returns how many outdated chunks were deleted. Raises SetupError if the store or the ledger fails.
+
+        Of a source that could be read only in part, or of which not all is stored, nothing is deleted, and it is not
+        done: the next run begins it again. `done.is_stored` says whether it is.
+        """
         self._lease.check()
         stored = self._sink.keys_of(self._physical, source)
-        troubles = list(done.troubles)
         if not done.keys <= stored:
-            troubles.append(Trouble("write", "not_stored", NOT_STORED))
-        done.troubles = troubles
-        if not done.keys or not done.keys <= stored:
-            self._ledger.bury(self._lease, self._physical, self._letter(source, done, troubles))
+            done.add_trouble(Trouble("write", "not_stored", NOT_STORED))
+        done.is_stored = bool(done.keys) and done.keys <= stored and not done.is_cut_short
+        if not done.is_stored:
+            self._ledger.bury(self._lease, self._physical, self._letter(source, done))
             return 0
         outdated = stored - done.keys
         if outdated:
@@ -77,7 +97,7 @@ class Committer:
             chunks=len(done.keys),
             run_id=self._run_id,
         )
-        letter = self._letter(source, done, troubles) if troubles else None
+        letter = self._letter(source, done) if done.troubles else None
         self._ledger.commit(self._lease, self._physical, state, letter)
         return len(outdated)
 
@@ -87,15 +107,15 @@ class Committer:
         for source in gone:
             self._lease.check()
             keys = self._sink.keys_of(self._physical, source)
-            self._sink.delete(self._physical, sorted(keys))
+            if keys:
+                self._sink.delete(self._physical, sorted(keys))
+            self._ledger.forget(self._lease, self._physical, [source])
             removed += len(keys)
-        self._ledger.forget(self._lease, self._physical, gone)
         return removed
 
-    def _letter(self, source: str, done: Expected, troubles: list[Trouble]) -> DeadLetter:
-        worst = troubles[0]
-        more = f" ({len(troubles) - 1} more like it.)" if len(troubles) > 1 else ""
-        where = f"Record {worst.part}: " if worst.part else ""
+    def _letter(self, source: str, done: Expected) -> DeadLetter:
+        troubles, worst = done.troubles, done.troubles[0]
+        more = f" ({done.troubles_in_all - 1} more.)" if done.troubles_in_all > 1 else ""
         now = time.time()
         return DeadLetter(
             collection=self._lease.collection,
@@ -104,7 +124,7 @@ class Committer:
             version=done.version,
             stage=worst.stage,
             reason=worst.reason,
-            message=f"{where}{worst.message}{more}",
+            message=f"{worst.message}{more}",
             permanent=all(trouble.reason not in PASSING for trouble in troubles),
             root=done.file.root,
             chunk_keys=tuple(trouble.key for trouble in troubles if trouble.key),

@@ -78,6 +78,8 @@ def estimate(job: IngestJob, settings: IngestSettings, console: Console) -> Esti
     found = find(job, settings)
     served = describe(job.address)
     size = served.size(settings.dimensions)
+    # A masker with a vault would keep the originals of its tokens.
+    settings = settings.model_copy(update={"mask": settings.mask.model_copy(update={"vault": None})})
     setup = StageSetup(settings, job.address, served, "", "", job.tenant, "", job.mask_secret)
     units = units_of({identity(job.tenant, file.uri): file for file in found.files})
     result = Estimate(len(found.files), size, measured_tokens_per_s(job.address, served), found.skipped)

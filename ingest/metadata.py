@@ -24,6 +24,7 @@ from serve_app.core.errors import DocumentError
 SIDECAR_SUFFIXES = (".meta.yaml", ".meta.json")
 MAX_FIELDS = 64
 MAX_VALUE_BYTES = 1_024  # UTF-8
+MAX_METADATA_BYTES = 60_000  # all fields of a document, as JSON
 MAX_BYTES = 131_072  # of front matter or sidecar; all fields at their limits are less
 OWN_FIELDS = ("title", "language")  # built-in fields that a document may say about itself
 
@@ -69,6 +70,13 @@ def merge(front: Mapping[str, Scalar], sidecar: Mapping[str, Scalar]) -> dict[st
     if len(both) > MAX_FIELDS:
         _refuse("Its front matter and sidecar together", f"have {len(both)} fields; at most {MAX_FIELDS} are allowed")
     return both
+
+
+def check_size(metadata: Mapping[str, Scalar]) -> None:
+    """Raises DocumentError (bad_metadata) for more than a store keeps in one column."""
+    size = len(json.dumps(dict(metadata), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size > MAX_METADATA_BYTES:
+        _refuse("The metadata of this document", f"has {size} bytes in all; at most {MAX_METADATA_BYTES} are allowed")
 
 
 def described(document: Document, fields: Mapping[str, Scalar]) -> Document:

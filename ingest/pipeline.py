@@ -14,7 +14,7 @@ from ingest.receipts import Receipt
 from ingest.stages.embed import EmbedChunks
 from ingest.stages.parse import ParseAndChunk
 from ingest.stages.write import WriteChunks
-from ingest.work import StageSetup, WorkUnit
+from ingest.work import Sealed, StageSetup, WorkUnit
 from serve_app.core.errors import EmbedError, SetupError
 
 UNITS_PER_TASK = 1  # a slow or broken file holds up nobody else
@@ -30,7 +30,7 @@ def receipts(units: Sequence[WorkUnit], setup: StageSetup) -> Iterator[Receipt]:
     dataset = parsed(units, setup)
     dataset = dataset.map_batches(
         EmbedChunks,
-        fn_constructor_args=(setup,),
+        fn_constructor_args=(Sealed(setup),),
         batch_size=setup.settings.rows_per_write,
         batch_format="pyarrow",
         num_cpus=WAITING_CPUS,
@@ -38,7 +38,7 @@ def receipts(units: Sequence[WorkUnit], setup: StageSetup) -> Iterator[Receipt]:
     )
     dataset = dataset.map_batches(
         WriteChunks,
-        fn_constructor_args=(setup,),
+        fn_constructor_args=(Sealed(setup),),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=WAITING_CPUS,
@@ -60,7 +60,7 @@ def parsed(units: Sequence[WorkUnit], setup: StageSetup) -> ray.data.Dataset:
     )
     return dataset.map_batches(
         ParseAndChunk,
-        fn_constructor_args=(setup,),
+        fn_constructor_args=(Sealed(setup),),
         batch_size=UNITS_PER_TASK,
         batch_format="pyarrow",
         num_cpus=settings.cpus,

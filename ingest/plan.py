@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from ingest.ledger.records import SourceState
 from ingest.sources.base import Discovery, SourceFile
@@ -26,7 +26,7 @@ class Known:
 
     committed: Mapping[str, SourceState]
     dead: Mapping[str, str]  # version of what failed for good
-    retried: Container[str]  # to be done again whatever their version: a part of them failed, and may not any more
+    retried: Collection[str]  # to be done again whatever their version: a part of them failed, and may not any more
 
 
 def make_plan(found: Discovery, tenant: str, versions: Mapping[str, str], known: Known) -> Plan:
@@ -44,11 +44,21 @@ def make_plan(found: Discovery, tenant: str, versions: Mapping[str, str], known:
             unchanged.append(source)
         else:
             todo[source] = file
+    remembered = dict.fromkeys((*known.committed, *known.dead, *known.retried))
+    return Plan(todo, tuple(unchanged), tuple(known_dead), gone_of(found, tenant, remembered))
+
+
+def gone_of(found: Discovery, tenant: str, remembered: Iterable[str]) -> tuple[str, ...]:
+    """Those remembered that would have been found if they were still there.
+
+    A root under which nothing at all was found says nothing: its disk may not be mounted. Nor does a web address.
+    """
     present = {identity(tenant, file.uri) for file in found.files}
-    gone = [source for source in known.committed if source not in present and _is_covered(found, tenant, source)]
-    return Plan(todo, tuple(unchanged), tuple(known_dead), tuple(gone))
+    alive = {file.root for file in found.files}
+    look = replace(found, roots=tuple(root for root in found.roots if root in alive))
+    return tuple(source for source in remembered if source not in present and _is_covered(look, tenant, source))
 
 
 def _is_covered(found: Discovery, tenant: str, source: str) -> bool:
     uri = uri_of(tenant, source)
-    return uri is not None and found.covers(uri)
+    return uri is not None and not uri.startswith(("http://", "https://")) and found.covers(uri)

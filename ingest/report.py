@@ -38,7 +38,8 @@ class IngestReport:
     stored: int = 0  # chunks in the collection at the end
     gone: int = 0  # stored, no longer there, and left because nobody asked to prune
     pii: Counter[str] = field(default_factory=Counter)
-    flip: str = ""  # what a rebuild of the collection has come to, in words
+    flip: str = ""  # in words, if searches have gone over to a rebuilt collection
+    unflipped: str = ""  # or why they have not
     seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
@@ -56,7 +57,7 @@ class IngestReport:
     @property
     def exit_code(self) -> int:
         """0 all files are in, 3 some were left out, now or before."""
-        return 3 if self.troubles or self.known_dead else 0
+        return 3 if self.troubles or self.known_dead or self.unflipped else 0
 
     def counts(self) -> dict[str, int]:
         """For the ledger."""
@@ -83,8 +84,8 @@ class IngestReport:
         self._show_left_out(console)
         if self.gone:
             console.print(f"{self.gone:,} stored files are no longer there; --prune removes them from the collection.")
-        if self.flip:
-            console.print(self.flip, markup=False)
+        for words in filter(None, (self.flip, self.unflipped)):
+            console.print(words, markup=False)
 
     @property
     def _not_embedded(self) -> int:

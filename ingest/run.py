@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from ingest.ledger.lease import Lease
 from ingest.ledger.ledger import Ledger, open_ledger
 from ingest.ledger.place import ledger_uri
 from ingest.mask.masker import Masker
-from ingest.plan import Known, Plan, make_plan
+from ingest.plan import Known, Plan, gone_of, make_plan
 from ingest.receipts import Receipt
 from ingest.report import IngestReport, RunProgress
 from ingest.settings import IngestSettings
@@ -26,9 +26,9 @@ from ingest.sinks.registry import open_sink
 from ingest.sources.base import Discovery, SourceFile
 from ingest.sources.corpus import split
 from ingest.sources.discover import discover
-from ingest.sources.read import versions
+from ingest.sources.read import is_there, versions
 from ingest.target import Target, drop_all, flip, not_covered, open_target, physical_name
-from ingest.tenancy import check_tenant
+from ingest.tenancy import check_tenant, uri_of
 from ingest.work import IngestJob, StageSetup, WorkUnit
 from serve_app.core.errors import SetupError
 
@@ -41,6 +41,8 @@ def run(job: IngestJob, settings: IngestSettings, console: Console) -> IngestRep
     Files that cannot be read are in the report's troubles. Raises SetupError if the job as a whole cannot be done.
     """
     check_tenant(job.tenant)
+    if job.tenant and job.recreate:
+        raise SetupError("--recreate removes the collection with all its tenants: give it without --tenant.")
     found = find(job, settings)
     served = describe(job.address)
     size = served.size(settings.dimensions)
@@ -115,14 +117,14 @@ class _Run:
         committer = Committer(self.sink, self.ledger, self.lease, self.target.physical, self.setup.run_id)
         if plan.todo:
             self._work(plan, known, committer)
-            self.sink.finish(self.target.physical)
+        self.sink.finish(self.target.physical)  # also if there was nothing to do: the run before may have died in it
         if self.job.prune:
-            self.report.pruned = committer.prune(plan.gone)
+            self.report.pruned = committer.prune(self._gone(plan.gone))
         else:
-            self.report.gone = len(plan.gone)
+            self.report.gone = len(self._gone(plan.gone))
         self.report.stored = self.sink.count(self.target.physical)
         if self.target.is_rebuild:
-            self._flip_or_say_why_not(plan, fingerprint)
+            self._flip_or_say_why_not(fingerprint)
 
     def _versions(self) -> Mapping[str, str]:
         """By URI, of every file that can be read at all."""
@@ -157,6 +159,10 @@ class _Run:
             for receipt in receipts(units, self.setup):
                 self._take(receipt, expected, committer)
                 progress.update(self.report)
+        if expected:
+            raise SetupError(
+                f"The job ended before {len(expected)} of the files were complete. Run it again: what is stored stays."
+            )
 
     def _take(self, receipt: Receipt, expected: dict[str, Expected], committer: Committer) -> None:
         self.report.add(receipt)
@@ -166,21 +172,29 @@ class _Run:
             return
         self.report.removed += committer.commit(receipt.source, source)
         self.report.settled += 1
-        if source.keys:
-            self.report.complete += 1
+        self.report.complete += source.is_stored
         if source.troubles:
             self.report.troubles[receipt.source_file] = source.troubles
         del expected[receipt.source]  # its keys are many
 
-    def _flip_or_say_why_not(self, plan: Plan, fingerprint: Fingerprint) -> None:
+    def _gone(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """Those of the sources that are gone beyond doubt: a file that cannot be reached is not."""
+        uris = {source: uri_of(self.job.tenant, source) or "" for source in sources}
+        return tuple(source for source, uri in uris.items() if not is_there(uri))
+
+    def _flip_or_say_why_not(self, fingerprint: Fingerprint) -> None:
         """Searches go to the rebuilt collection as soon as it answers for every source that the old one does."""
-        dead = {letter.source for letter in self.ledger.letters(self.job.collection)}
-        missing = not_covered(self.ledger, self.target, settled=dead | (set(plan.gone) if self.job.prune else set()))
         live, physical = self.target.live, self.target.physical
-        if missing:
-            self.report.flip = (
-                f"Rebuilding: `{physical}` lacks {len(missing)} of the sources in `{live}`, which searches go on to "
-                "use. Ingest those too (or --prune what is gone), and searches will go over to the new collection."
+        missing = set(not_covered(self.ledger, self.target))
+        missing -= self.ledger.known_dead(self.job.collection, physical).keys()
+        if self.job.prune:
+            missing -= set(self._gone(gone_of(self.found, self.job.tenant, missing)))
+        known, _ = self.ledger.totals(live)
+        if not self.job.flip and (missing or (not known and self.sink.count(live))):
+            lack = f"lacks {len(missing)} of the sources in" if missing else "may lack something of"
+            self.report.unflipped = (
+                f"Rebuilding: `{physical}` {lack} `{live}`, which searches go on to use. Ingest those too, --prune "
+                "what is gone, or give --flip, and searches will go over to the new collection."
             )
             return
         flip(self.sink, self.ledger, self.lease, self.target, fingerprint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass
 
 from ingest.fingerprint import Fingerprint
@@ -39,8 +38,8 @@ def open_target(sink: VectorSink, ledger: Ledger, alias: str, fingerprint: Finge
     names = sink.names()
     if alias in names:
         raise SetupError(
-            f"The store has a collection `{alias}` that this product did not make, so there can be no alias of that "
-            "name: choose another --collection."
+            f"The store has a collection that is itself called `{alias}`, so there can be no alias of that name: "
+            "choose another --collection."
         )
     sink.ensure(spec)
     live = sink.target_of(alias)
@@ -49,7 +48,7 @@ def open_target(sink: VectorSink, ledger: Ledger, alias: str, fingerprint: Finge
         live = spec.name
     _, remembered = ledger.totals(spec.name)
     if sink.count(spec.name) < remembered:  # the store has been emptied, restored or tampered with: look at every file
-        ledger.forget_collection(spec.name)
+        ledger.doubt(spec.name)
     state: CollectionStage = "live" if live == spec.name else "building"
     ledger.remember_collection(alias, spec.name, fingerprint.to_json(), state)
     return Target(alias, spec.name, live)
@@ -72,7 +71,7 @@ def flip(sink: VectorSink, ledger: Ledger, lease: Lease, target: Target, fingerp
     ledger.remember_collection(target.alias, target.physical, fingerprint.to_json(), "live")
 
 
-def not_covered(ledger: Ledger, target: Target, settled: Container[str]) -> list[str]:
+def not_covered(ledger: Ledger, target: Target) -> list[str]:
     """Sources that searches find now and would not find after a flip."""
     new = ledger.sources(target.physical)
-    return [source for source in ledger.sources(target.live) if source not in new and source not in settled]
+    return [source for source in ledger.sources(target.live) if source not in new]

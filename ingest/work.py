@@ -17,12 +17,13 @@ class IngestJob:
 
     sources: tuple[str, ...]  # as the user names them
     collection: str  # the alias that searches use
-    sink: str
+    sink: str = field(repr=False)  # may hold a password
     address: Address
     tenant: str = ""
     prune: bool = False
     recreate: bool = False
     retry_dead: bool = False
+    flip: bool = False  # searches go over to a rebuilt collection even if it lacks sources of the old one
     only: frozenset[str] | None = None  # URIs; other files are not looked at
     mask_secret: str = field(default="", repr=False)
 
@@ -34,11 +35,26 @@ class StageSetup:
     settings: IngestSettings
     address: Address
     served: ServedModel
-    sink_uri: str
+    sink_uri: str = field(repr=False)
     physical: str  # the collection behind the alias
     tenant: str
     run_id: str
     mask_secret: str = field(default="", repr=False)
+
+
+class Sealed:
+    """Hands a setup to Ray's actors. Ray writes what dataclasses hold into its statistics, secrets included; of this
+    it sees a name.
+    """
+
+    def __init__(self, setup: StageSetup) -> None:
+        self._setup = setup
+
+    def __repr__(self) -> str:
+        return "Sealed(StageSetup)"
+
+    def open(self) -> StageSetup:
+        return self._setup
 
 
 @dataclass(frozen=True, slots=True)

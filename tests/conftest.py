@@ -25,6 +25,20 @@ presets:
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-stores",
+        action="store_true",
+        help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
+    )
+    parser.addoption("--kills", type=int, default=6, help="How often the crash test kills its job; `make chaos`: 20.")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--kills"))
+
+
 @pytest.fixture(scope="session")
 def checkpoint() -> Path:
     return build(CACHE / "tiny-qwen3")

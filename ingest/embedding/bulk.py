@@ -32,6 +32,7 @@ Vector = NDArray[np.float32]  # (native dimensions,), unit norm
 SLICE_TOKENS = 16_384  # one full step of a GPU replica
 SLICE_TEXTS = 256
 LEAST_SLICE_TOKENS = 1_024  # a slow cluster gets smaller slices, down to this
+REFUSALS_OF_ONE_SIZE = 4
 MOST_FAILED_IN_A_ROW = 32  # texts, before the engine is suspected
 TEXT_AT_FAULT = (EngineFailed, InvalidRequest, BodyTooLarge)
 Result = TypeVar("Result")
@@ -87,7 +88,7 @@ class BulkEmbedder:
         except TEXT_AT_FAULT:
             if len(texts) == 1:
                 return [await self._try_alone_again(texts)]
-        except DeadlineExceeded:
+        except (DeadlineExceeded, Overloaded):
             self._slice_tokens = max(LEAST_SLICE_TOKENS, min(self._slice_tokens, sum(map(len, texts)) // 2))
         middle = len(texts) // 2
         return [*await self._isolate(texts[:middle]), *await self._isolate(texts[middle:])]
@@ -129,6 +130,8 @@ class BulkEmbedder:
                 except Overloaded as error:
                     self._window.refused(sent_in)
                     self._gate.close_for(patience.after_refusal(error))
+                    if patience.refusals >= REFUSALS_OF_ONE_SIZE and _may_be_halved(texts):
+                        raise  # there may never be room for so much at once
                 except DeadlineExceeded as error:
                     self._window.refused(sent_in)
                     if len(texts) > 1:
@@ -149,6 +152,10 @@ class BulkEmbedder:
         self._failed_in_a_row = 0
         self._proven = texts[-1:]
         return vectors
+
+
+def _may_be_halved(texts: list[TokenIds]) -> bool:
+    return len(texts) > 1 and sum(map(len, texts)) > LEAST_SLICE_TOKENS
 
 
 async def _all(work: list[Coroutine[Any, Any, Result]]) -> list[Result]:

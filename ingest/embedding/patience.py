@@ -17,6 +17,7 @@ class Patience:
         self._end: float | None = None  # on the event loop's clock
         self._waits = 0
         self.is_retry = False
+        self.refusals = 0
 
     def begin(self) -> float:
         """Right before an attempt; the seconds it has."""
@@ -29,6 +30,7 @@ class Patience:
     def after_refusal(self, error: RequestError) -> float:
         """Seconds to wait; the time before the next attempt does not count."""
         self._end = None
+        self.refusals += 1
         return self._wait_s(error)
 
     def after_failure(self, error: RequestError) -> float:

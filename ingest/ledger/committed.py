@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.engine import Connection
 
 from ingest.ledger.records import SourceState
@@ -32,6 +32,11 @@ def write(store: Store, connection: Connection, physical: str, state: SourceStat
 def remove(connection: Connection, physical: str, gone: Sequence[str]) -> None:
     ids = [source_id(source) for source in gone]
     connection.execute(delete(sources).where(sources.c.physical == physical, sources.c.source_id.in_(ids)))
+
+
+def doubt(connection: Connection, physical: str) -> None:
+    """Every source of the collection is to be looked at again; none counts any chunks until then."""
+    connection.execute(update(sources).where(sources.c.physical == physical).values(version="", chunks=0))
 
 
 def read(store: Store, physical: str) -> dict[str, SourceState]:

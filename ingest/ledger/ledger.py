@@ -127,6 +127,11 @@ class Ledger:
             else:
                 dead_letters.write(self._store, connection, lease.collection, physical, letter)
 
+    def doubt(self, physical: str) -> None:
+        """The collection may lack some of what is committed: every source is to be looked at again."""
+        with self._store.transaction() as connection:
+            committed.doubt(connection, physical)
+
     def forget(self, lease: Lease, physical: str, gone: Iterable[str]) -> None:
         """The sources are no longer there: neither is what was committed of them, nor their dead letters.
 

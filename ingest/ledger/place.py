@@ -21,6 +21,6 @@ def ledger_uri(configured: str, sink: str) -> str:
     if sink.startswith(POSTGRES_SCHEMES):
         return sink
     if sink.startswith(LITE_SCHEME):
-        folder = Path(sink.removeprefix(LITE_SCHEME)).expanduser()
+        folder = Path(sink.removeprefix(LITE_SCHEME)).expanduser().absolute()
         return f"sqlite:{folder.with_name(folder.name + '.ledger.sqlite')}"
     return f"sqlite:{FOLDER / f'ledger-{hashlib.sha256(sink.encode()).hexdigest()[:8]}.sqlite'}"

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from ingest.settings import MIB, SourceSettings
 from ingest.sources.allowed import is_url, require_allowed
@@ -70,6 +72,20 @@ def versions(
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     return found
+
+
+def is_there(uri: str) -> bool:
+    """Whether a local file is there, or may be: a disk that does not answer proves nothing. False for other schemes."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        return False
+    try:
+        Path(url2pathname(parts.path)).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

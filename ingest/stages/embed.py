@@ -11,7 +11,7 @@ import pyarrow as pa
 from ingest.embedding.bulk import Vector, open_embedder
 from ingest.rows import CHUNK, EMBEDDED, FAILED, FATE, KEPT, REWRITTEN, VECTOR, vector_column
 from ingest.sinks.registry import connect_sink
-from ingest.work import StageSetup
+from ingest.work import Sealed
 from serve_app.core import dimensions
 from serve_app.core.types import Vectors
 
@@ -23,7 +23,8 @@ class EmbedChunks:
     changed is written again with the vector it has.
     """
 
-    def __init__(self, setup: StageSetup) -> None:
+    def __init__(self, sealed: Sealed) -> None:
+        setup = sealed.open()
         settings = setup.settings
         self._embedder = open_embedder(setup.address, setup.served, settings.slices_in_flight, settings.slice_timeout_s)
         self._sink = connect_sink(setup.sink_uri)

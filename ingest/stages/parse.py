@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from ingest.fingerprint import row_digest
 from ingest.language import detect
 from ingest.ledger.records import DeadStage
 from ingest.mask.masker import Masker
-from ingest.metadata import described, merge
+from ingest.metadata import check_size, described, merge
 from ingest.metadata import read_sidecar as parse_sidecar
 from ingest.parse.guard import GuardedParser
 from ingest.records import Chunk, Document, Scalar, document_text
@@ -25,7 +26,7 @@ from ingest.rows import END, PROBLEM, chunk_row, table_of
 from ingest.settings import MIB
 from ingest.sources.corpus import CORPUS_FORMATS, read_documents
 from ingest.sources.read import read_bytes, read_sidecar
-from ingest.work import StageSetup, WorkUnit
+from ingest.work import Sealed, WorkUnit
 from serve_app.core.errors import DocumentError
 
 ROWS_PER_TABLE = 256
@@ -67,7 +68,8 @@ class _Unit:
 class ParseAndChunk:
     """An actor. Takes tables with one column, `unit`."""
 
-    def __init__(self, setup: StageSetup) -> None:
+    def __init__(self, sealed: Sealed) -> None:
+        setup = sealed.open()
         settings = setup.settings
         self._settings = settings
         self._tenant = setup.tenant
@@ -76,6 +78,7 @@ class ParseAndChunk:
             lambda texts: [len(ids) for ids in self._tokenizer.encode(texts)], settings.chunks, setup.served.max_tokens
         )
         self._parser = GuardedParser(settings.parse)
+        self._part_key = setup.mask_secret.encode()[:64]
         self._masker = Masker(settings.mask, setup.mask_secret) if settings.mask.is_on else None
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
@@ -88,6 +91,9 @@ class ParseAndChunk:
         for found in self._chunks(unit):
             if isinstance(found, Problem):
                 problems.append(unit.problem_row(found))
+                if len(problems) == ROWS_PER_TABLE:
+                    yield table_of(problems)
+                    problems = []
                 continue
             waiting.append(found)
             if len(waiting) == ROWS_PER_TABLE:
@@ -117,6 +123,12 @@ class ParseAndChunk:
             unit.chunks += len(chunks)
             yield from chunks
 
+    def _masked_part(self, part: str) -> str:
+        """A record's id may be a person's number; then a digest of it stands for it, so that records stay apart."""
+        if self._masker is None or self._masker.mask_text(part).text == part:
+            return part
+        return hashlib.blake2b(part.encode(), key=self._part_key, digest_size=8).hexdigest()
+
     def _documents(self, work: WorkUnit) -> Iterator[Document | Problem]:
         file = work.file
         try:
@@ -125,7 +137,7 @@ class ParseAndChunk:
                     if isinstance(found, Document):
                         yield replace(found, source=work.source)
                     else:
-                        yield Problem("parse", *found)
+                        yield Problem("parse", self._masked_part(found[0]), found[1])
                 return
             content = read_bytes(file, self._settings.sources, self._settings.parse.max_file_mib * MIB)
             parsed = self._parser.parse(file, content)
@@ -140,9 +152,12 @@ class ParseAndChunk:
 
     def _cut(self, unit: _Unit, document: Document) -> list[Chunk]:
         if self._masker is not None:
-            with _stage("mask", document.part):
+            with _stage("mask", ""):
                 document, found = self._masker.mask(document)
+                document = replace(document, part=self._masked_part(document.part))
             unit.pii.update(found)
+        with _stage("parse", document.part):
+            check_size(document.metadata)
         if not document.language:
             document = replace(document, language=detect(document_text(document)))
         with _stage("chunk", document.part):

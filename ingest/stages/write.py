@@ -8,13 +8,14 @@ from ingest.receipts import receipts_table
 from ingest.rows import EMBEDDED, FATE, REWRITTEN, VECTOR, to_chunk, vectors_of
 from ingest.sinks.base import Row
 from ingest.sinks.registry import connect_sink
-from ingest.work import StageSetup
+from ingest.work import Sealed
 
 
 class WriteChunks:
     """An actor. Takes what EmbedChunks gives, returns one receipt for every source in the batch."""
 
-    def __init__(self, setup: StageSetup) -> None:
+    def __init__(self, sealed: Sealed) -> None:
+        setup = sealed.open()
         self._sink = connect_sink(setup.sink_uri)
         self._setup = setup
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.commit import Committer, Expected
+from ingest.commit import MOST_TROUBLES, Committer, Expected
 from ingest.ledger.lease import Lease
 from ingest.ledger.ledger import Ledger, open_ledger
 from ingest.receipts import Receipt, Trouble
@@ -114,3 +114,34 @@ def test_pruning_deletes_the_chunks_first_and_then_forgets_the_source(ledger: Le
     assert ours.prune((SOURCE,)) == 2
     assert store.keys == set()
     assert ledger.sources("docs__1") == {}
+
+
+def test_a_corpus_that_could_be_read_only_in_part_keeps_what_is_stored_of_the_rest(
+    ledger: Ledger, lease: Lease
+) -> None:
+    store = KeysOfOneSource("read", "not reached")
+    done = arrived("read", troubles=(Trouble("parse", "unreadable", "The disk is away."),))
+    assert committer(store, ledger, lease).commit(SOURCE, done) == 0
+    assert (store.keys, done.is_stored) == ({"read", "not reached"}, False)
+    assert ledger.sources("docs__1") == {}
+
+
+def test_a_bad_row_does_not_keep_the_others_from_being_stored(ledger: Ledger, lease: Lease) -> None:
+    done = arrived("good", troubles=(Trouble("parse", "bad_row", "Row 2 has no text.", "2"),))
+    committer(KeysOfOneSource("good", "old"), ledger, lease).commit(SOURCE, done)
+    assert done.is_stored
+    assert ledger.known_dead("docs", "docs__1") == {SOURCE: "sha256:1"}
+
+
+def test_of_very_many_troubles_the_first_are_kept_and_all_are_counted() -> None:
+    done = Expected(FILE, "v", units=1)
+    for row in range(3 * MOST_TROUBLES):
+        done.add_trouble(Trouble("parse", "bad_row", "No text.", str(row)))
+    assert (len(done.troubles), done.troubles_in_all) == (MOST_TROUBLES, 3 * MOST_TROUBLES)
+
+
+def test_a_doubted_collection_is_looked_at_again_and_still_knows_what_it_held(ledger: Ledger, lease: Lease) -> None:
+    committer(KeysOfOneSource("a"), ledger, lease).commit(SOURCE, arrived("a"))
+    ledger.doubt("docs__1")
+    state = ledger.sources("docs__1")[SOURCE]
+    assert (state.version, state.chunks) == ("", 0)

@@ -252,6 +252,18 @@ def test_what_is_too_slow_as_one_slice_is_sent_in_smaller_ones() -> None:
     assert [len(slice_) for slice_ in cluster.sent[-4:]] == [4] * 4
 
 
+def test_what_never_finds_room_as_one_slice_is_sent_in_smaller_ones() -> None:
+    class SmallQueue(Cluster):
+        def _vectors(self, texts: list[TokenIds]) -> Vectors:
+            if sum(map(len, texts)) > 4_000:
+                raise Overloaded("Full.", retry_after_s=SOON_S)
+            return super()._vectors(texts)
+
+    texts = texts_of(*[500] * 32)
+    vectors = embed(SmallQueue(), texts)
+    assert all(np.array_equal(vector, vector_of(text)) for vector, text in zip(vectors, texts, strict=True))
+
+
 def test_what_ends_the_job_cancels_the_other_slices() -> None:
     cluster = Cluster()
 

@@ -12,6 +12,7 @@ from ingest.metadata import (
     MAX_FIELDS,
     MAX_VALUE_BYTES,
     OWN_FIELDS,
+    check_size,
     described,
     merge,
     read_sidecar,
@@ -190,3 +191,9 @@ def test_a_language_that_is_no_code_is_refused(language: Scalar) -> None:
     with pytest.raises(DocumentError, match="`language`") as caught:
         described(LEASE, {"language": language})
     assert caught.value.reason == "bad_metadata"
+
+
+def test_fields_that_are_many_and_long_are_refused_before_a_store_refuses_them() -> None:
+    check_size({"year": 2026})
+    with pytest.raises(DocumentError, match="60000 are allowed"):
+        check_size({f"field_{number}": "x" * 1_000 for number in range(64)})

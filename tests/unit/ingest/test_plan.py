@@ -62,3 +62,20 @@ def test_another_tenants_files_are_neither_unchanged_nor_gone() -> None:
     assert list(plan.todo) == [identity("acme", A), identity("acme", B)]
     assert plan.gone == ()
     assert make_plan(FOUND, "", VERSIONS, known(theirs)).gone == (C,)
+
+
+def test_a_folder_in_which_nothing_is_left_says_nothing_about_its_files() -> None:
+    """Its disk may not be mounted."""
+    found = Discovery((file("a"),), (), ("file:///docs/", "file:///share/"))
+    stored = [state(A), state("file:///share/b"), state(C)]
+    assert make_plan(found, "", VERSIONS, known(stored)).gone == (C,)
+
+
+def test_a_web_page_is_never_taken_for_gone() -> None:
+    page = SourceFile("https://a.example/x", "https://a.example/x", "x", "html", root="https://a.example/x")
+    found = Discovery((page,), (), ("https://a.example/x", "https://a.example/y"))
+    assert make_plan(found, "", {}, known([state("https://a.example/y")])).gone == ()
+
+
+def test_a_file_that_was_never_stored_and_is_gone_is_gone_as_well() -> None:
+    assert make_plan(FOUND, "", VERSIONS, known([], dead={C: "v1"})).gone == (C,)
