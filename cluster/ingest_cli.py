@@ -15,6 +15,7 @@ from serve_app.core.errors import SetupError
 
 if TYPE_CHECKING:  # heavy, and `embedctl --help` does without
     from ingest.embedding.base import Address
+    from ingest.sources.base import Discovery
     from ingest.work import IngestJob
 
 console = Console()
@@ -67,6 +68,7 @@ def ingest(
     Example: `embedctl ingest ./contracts --collection contracts --prune`
     """
     settings = load_config(config)
+    from ingest.run import find
     from ingest.work import IngestJob
 
     job = IngestJob(
@@ -80,13 +82,14 @@ def ingest(
         flip=flip,
         mask_secret=secret_in(settings.ingest.mask.key_env),
     )
+    found = find(job, settings.ingest)
     _join(address, endpoint)
     if dry_run:
         from ingest.dry_run import estimate
 
-        estimate(job, settings.ingest, console).show(console)
-        return
-    _run(job, settings)
+        estimate(job, found, settings.ingest, console).show(console)
+    else:
+        _run(job, found, settings)
 
 
 def retry(
@@ -107,6 +110,7 @@ def retry(
     settings = load_config(config)
     with opened(config, "", sink) as book:
         letters = sources_to_retry(book, collection, reason)
+    from ingest.run import find
     from ingest.sources.read import is_there
     from ingest.tenancy import uri_of
     from ingest.work import IngestJob
@@ -127,14 +131,15 @@ def retry(
         only=frozenset(uris),
         mask_secret=secret_in(settings.ingest.mask.key_env),
     )
+    found = find(job, settings.ingest)
     _join(address, endpoint)
-    _run(job, settings)
+    _run(job, found, settings)
 
 
-def _run(job: IngestJob, settings: ClusterConfig) -> None:
+def _run(job: IngestJob, found: Discovery, settings: ClusterConfig) -> None:
     from ingest.run import run
 
-    report = run(job, settings.ingest, console)
+    report = run(job, found, settings.ingest, console)
     report.show(console)
     raise typer.Exit(report.exit_code)
 

@@ -16,10 +16,10 @@ from ingest.embedding.base import describe
 from ingest.embedding.rate import measured_tokens_per_s
 from ingest.pipeline import parsed, rows_of
 from ingest.rows import CHUNK, END, PROBLEM
-from ingest.run import find, units_of
+from ingest.run import units_of
 from ingest.settings import IngestSettings
-from ingest.sources.base import Skipped
-from ingest.tenancy import check_tenant, identity
+from ingest.sources.base import Discovery, Skipped
+from ingest.tenancy import identity
 from ingest.work import IngestJob, StageSetup
 
 HNSW_LINKS = 16  # M, as the collections are made
@@ -72,10 +72,8 @@ class Estimate:
         return f"about {self.seconds:,.0f} s at {self.tokens_per_s:,.0f} tokens/s"
 
 
-def estimate(job: IngestJob, settings: IngestSettings, console: Console) -> Estimate:
+def estimate(job: IngestJob, found: Discovery, settings: IngestSettings, console: Console) -> Estimate:
     """Needs a process that is connected to Ray. Looks at every file that is found, also at unchanged ones."""
-    check_tenant(job.tenant)
-    found = find(job, settings)
     served = describe(job.address)
     size = served.size(settings.dimensions)
     # A masker with a vault would keep the originals of its tokens.

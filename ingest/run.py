@@ -35,15 +35,11 @@ from serve_app.core.errors import SetupError
 FEW_FILES = 200  # hashing fewer is over before a bar can be read
 
 
-def run(job: IngestJob, settings: IngestSettings, console: Console) -> IngestReport:
-    """Ingest what is found and return what happened. Needs a process that is connected to Ray.
+def run(job: IngestJob, found: Discovery, settings: IngestSettings, console: Console) -> IngestReport:
+    """Ingest what `find` has found and return what happened. Needs a process that is connected to Ray.
 
     Files that cannot be read are in the report's troubles. Raises SetupError if the job as a whole cannot be done.
     """
-    check_tenant(job.tenant)
-    if job.tenant and job.recreate:
-        raise SetupError("--recreate removes the collection with all its tenants: give it without --tenant.")
-    found = find(job, settings)
     served = describe(job.address)
     size = served.size(settings.dimensions)
     fingerprint = pipeline_fingerprint(served, settings, _mask_policy(job, settings), size)
@@ -76,7 +72,13 @@ def units_of(sources: Mapping[str, SourceFile]) -> list[WorkUnit]:
 
 
 def find(job: IngestJob, settings: IngestSettings) -> Discovery:
-    """Raises SetupError if there is nothing to ingest: an empty folder is more often a mistake than a wish."""
+    """What the job is about, before any cluster is asked.
+
+    Raises SetupError if there is nothing to ingest: an empty folder is more often a mistake than a wish.
+    """
+    check_tenant(job.tenant)
+    if job.tenant and job.recreate:
+        raise SetupError("--recreate removes the collection with all its tenants: give it without --tenant.")
     found = discover(job.sources, settings.sources)
     if job.only is not None:
         found = replace(found, files=tuple(file for file in found.files if file.uri in job.only), roots=())

@@ -29,7 +29,7 @@ from ingest.embedding.base import Address, HandleAddress, HttpAddress
 from ingest.ledger.ledger import open_ledger
 from ingest.ledger.place import ledger_uri
 from ingest.report import IngestReport
-from ingest.run import run
+from ingest.run import find, run
 from ingest.settings import ChunkSettings, IngestSettings, ParseSettings
 from ingest.sinks.registry import open_sink
 from ingest.work import IngestJob
@@ -72,7 +72,8 @@ class Place:
         return IngestJob((str(self.folder),), "documents", self.sink, address or HandleAddress(self.cluster.model))
 
     def run(self, address: Address | None = None) -> IngestReport:
-        return run(self.job(address), self.settings, Console(quiet=True))
+        job = self.job(address)
+        return run(job, find(job, self.settings), self.settings, Console(quiet=True))
 
     def through(self, door: Gateway) -> IngestReport:
         return self.run(HttpAddress(door.url, model=self.cluster.model))
