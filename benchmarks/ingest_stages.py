@@ -27,7 +27,7 @@ from ingest.sources.discover import discover
 from ingest.stages.embed import EmbedChunks
 from ingest.stages.parse import ParseAndChunk
 from ingest.stages.write import WriteChunks
-from ingest.work import StageSetup, WorkUnit
+from ingest.work import Sealed, StageSetup, WorkUnit
 from serve_app.core.types import TokenIds, Vectors
 
 BATCHES_AT_ONCE = 4  # what Ray Data keeps under way in an async stage
@@ -100,7 +100,7 @@ class Stages:
         """Batches as the next stage takes them. The first file starts the parser's process and is not timed."""
         files = discover((str(self._corpus),), self._settings.sources).files
         units = [pa.table({"unit": [WorkUnit(file, file.uri).to_json()]}) for file in files]
-        stage = ParseAndChunk(setup)
+        stage = ParseAndChunk(Sealed(setup))
         list(stage(units[0]))
         watch.start()
         tables = [table for unit in units for table in stage(unit)]
@@ -108,7 +108,7 @@ class Stages:
         return list(_rebatched(tables, self._settings.rows_per_write))
 
     async def _embed(self, setup: StageSetup, batches: Sequence[pa.Table], watch: Stopwatch) -> list[pa.Table]:
-        stage = EmbedChunks(setup)
+        stage = EmbedChunks(Sealed(setup))
         places = asyncio.Semaphore(BATCHES_AT_ONCE)
 
         async def one(batch: pa.Table) -> pa.Table:
@@ -130,7 +130,7 @@ class Stages:
 
 
 def _write(setup: StageSetup, batches: Sequence[pa.Table], watch: Stopwatch) -> None:
-    stage = WriteChunks(setup)
+    stage = WriteChunks(Sealed(setup))
     watch.start()
     for batch in batches:
         stage(batch)
