@@ -163,10 +163,12 @@ def test_a_rebuild_of_a_part_of_the_sources_does_not_take_searches_over(
     config = tmp_path / "narrow.yaml"
     config.write_text("ingest: {dimensions: 64}\n", encoding="utf-8")
 
-    part = ingest(cluster, folder / "part_0.md", sink, "--config", str(config))
+    options = ("--sink", sink, "--model", cluster.model, "--address", cluster.address, "--config", str(config))
+    part = embedctl("ingest", str(folder / "part_0.md"), *options)
     whole = ingest(cluster, folder, sink, "--config", str(config))
 
-    assert "lacks 2 of the sources" in part
+    assert part.returncode == 3
+    assert "lacks 2 of the sources" in part.stdout
     assert "Searches now use" in whole
 
 
