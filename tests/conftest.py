@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
     )
-    parser.addoption("--kills", type=int, default=4, help="How often the crash test kills its job; `make chaos`: 20.")
+    parser.addoption("--kills", type=int, default=3, help="How often the crash test kills its job; `make chaos`: 20.")
 
 
 @pytest.fixture
