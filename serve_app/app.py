@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from hashlib import blake2b
+from typing import Any
 
+import ray
 from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.schema import LoggingConfig
 
 from serve_app.embedder import Embedder
 from serve_app.placement import placement_of
 from serve_app.router import Router
-from serve_app.settings import ROUTER_CPUS, AppSettings, LimitSettings, LiveSettings, ModelSettings, Settings
+from serve_app.settings import (
+    APP_NAME,
+    ROUTER_CPUS,
+    AppSettings,
+    AutoscalingSettings,
+    LimitSettings,
+    LiveSettings,
+    ModelSettings,
+    ReplicaLimits,
+    Settings,
+)
 
 # Serve must never be the one that says no, for its 503 is not our JSON and knows no time to wait: admission is ours.
 ROUTER_REQUESTS = 100_000
 SERVE_LOGGING = LoggingConfig(enable_access_log=False)
+SURGE_PERCENT = 100  # a new replica is ready before an old one goes
+DRAIN_MARGIN_S = 5.0  # beyond the longest request, which a replica that leaves still answers
+DRAIN_LOOK_S = 0.5
+SCALING_POLICY = "serve_app.autoscaling:TokenBacklogPolicy"
+REPORT_S = 1.0  # how often replicas tell their load
+LOOK_BACK_S = 5.0  # how long Serve remembers that requests came: a model that has gone to sleep must not wake of it
 
 
 def build(settings: AppSettings) -> serve.Application:
@@ -26,6 +46,8 @@ def build(settings: AppSettings) -> serve.Application:
         max_ongoing_requests=ROUTER_REQUESTS,
         user_config=settings.live.model_dump(),
         health_check_period_s=2,  # a dead Router costs every request that reaches it
+        max_surge_percent=SURGE_PERCENT,
+        graceful_shutdown_timeout_s=_drain_s(settings.limits),
         ray_actor_options={"num_cpus": ROUTER_CPUS},
         logging_config=SERVE_LOGGING,
     )(serve.ingress()(Router))
@@ -46,22 +68,72 @@ def _versioned(deployment: serve.Deployment, *fixed: Settings) -> serve.Deployme
 
 
 def _embedder(model: ModelSettings, settings: AppSettings) -> serve.Application:
+    fixed = _what_a_replica_uses(model)
+    limits = ReplicaLimits(max_queued_tokens=settings.limits.max_queued_tokens)
     embedder = serve.deployment(
         name=model.deployment,
-        num_replicas=model.replicas,
+        user_config=limits.model_dump(),
         max_ongoing_requests=1024,
         max_constructor_retry_count=2,
         health_check_period_s=2,
         health_check_timeout_s=30,
+        max_surge_percent=SURGE_PERCENT,
+        graceful_shutdown_timeout_s=_drain_s(settings.limits),
+        graceful_shutdown_wait_loop_s=DRAIN_LOOK_S,
         logging_config=SERVE_LOGGING,
+        **_number(model),
         **placement_of(model).deployment_options(),
     )(Embedder)
-    return _versioned(embedder, *_what_a_replica_uses(model, settings.limits)).bind(model, settings.limits)
+    return _versioned(embedder, fixed).bind(fixed)
 
 
-def _what_a_replica_uses(model: ModelSettings, limits: LimitSettings) -> tuple[Settings, Settings]:
-    """The settings whose change needs a new replica; others must not make every GPU load its model again."""
-    fixed = model.model_copy(update={"aliases": ()})
-    if model.gpus_per_replica or model.engine.threads:  # otherwise the replicas share the cores of the machine
-        fixed = fixed.model_copy(update={"replicas": 1})
-    return fixed, LimitSettings(max_queued_tokens=limits.max_queued_tokens)
+def _what_a_replica_uses(model: ModelSettings) -> ModelSettings:
+    """The settings whose change needs a new replica; others must not make every GPU load its model again.
+
+    `replicas` are those that share the cores of a machine, where that matters: as many as there can ever be.
+    """
+    has_own_cores = model.gpus_per_replica or model.engine.threads
+    sharing = 1 if has_own_cores else model.most_replicas
+    return model.model_copy(update={"aliases": (), "autoscaling": None, "replicas": sharing})
+
+
+def _number(model: ModelSettings) -> dict[str, Any]:
+    """How many replicas, as arguments of `serve.deployment`."""
+    if model.autoscaling is None:
+        return {"num_replicas": model.replicas}
+    return {"autoscaling_config": _autoscaling_config(model.autoscaling, _running(model) or model.replicas)}
+
+
+def _autoscaling_config(scaling: AutoscalingSettings, begin_with: int) -> AutoscalingConfig:
+    """Serve applies what the policy says at once: delays and factors are the policy's own business."""
+    with warnings.catch_warnings():
+        # Serve 2.60 warns that variables will replace the interval; it does not read them yet.
+        warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
+        return AutoscalingConfig(
+            min_replicas=scaling.min_replicas,
+            max_replicas=scaling.max_replicas,
+            initial_replicas=min(scaling.max_replicas, max(scaling.min_replicas, begin_with)),
+            upscale_delay_s=0.0,
+            downscale_delay_s=0.0,
+            metrics_interval_s=REPORT_S,
+            look_back_period_s=LOOK_BACK_S,
+            policy=AutoscalingPolicy(  # type: ignore[no-untyped-call]
+                policy_function=SCALING_POLICY,
+                policy_kwargs=scaling.model_dump(exclude={"min_replicas", "max_replicas"}),
+            ),
+        )
+
+
+def _running(model: ModelSettings) -> int:
+    """Replicas of the model on the cluster this process is connected to.
+
+    Serve falls back to the initial number at every redeployment, which under load would be an outage.
+    """
+    app = serve.status().applications.get(APP_NAME) if ray.is_initialized() else None
+    deployment = app.deployments.get(model.deployment) if app is not None else None
+    states = deployment.replica_states if deployment is not None else {}
+    return sum(count for state, count in states.items() if state.value == "RUNNING")
+
+
+def _drain_s(limits: LimitSettings) -> float:
+    return limits.request_timeout_s + DRAIN_MARGIN_S

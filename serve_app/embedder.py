@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ray import serve
@@ -16,6 +18,7 @@ from serve_app.core.engine import EmbeddingEngine
 from serve_app.core.errors import EngineFailed, InputTooLong, InvalidRequest
 from serve_app.core.inbox import Feed, Job
 from serve_app.core.profile import ModelProfile
+from serve_app.core.replica_load import ReplicaLoad
 from serve_app.core.step_results import Outcome, StepReport
 from serve_app.core.types import ReplicaCounters, Slice, SliceAnswer, Vectors
 from serve_app.core.worker import EngineWorker, WorkerLimits, engine_is_gone
@@ -23,10 +26,10 @@ from serve_app.engines.vllm_engine import VllmEngine
 from serve_app.model.checkpoint import locate, read_profile
 from serve_app.model.golden import read_golden
 from serve_app.model.readiness import check_engine
-from serve_app.settings import LimitSettings, ModelSettings
+from serve_app.settings import ModelSettings, ReplicaLimits
 from serve_app.telemetry.engine_metrics import EngineMetrics
-from serve_app.telemetry.metrics import Recorder
 from serve_app.telemetry.ray_metrics import RayMetrics
+from serve_app.telemetry.recorder import Recorder
 
 BULK_QUANTUM_TOKENS = 2048  # beside interactive traffic, bulk gets so much at a time: enough to keep a GPU efficient
 GIL_SWITCH_S = 0.0005  # the default of 5 ms would let the engine thread keep the event loop waiting that long
@@ -38,7 +41,7 @@ log = logging.getLogger("ray.serve")
 class Embedder:
     """Serves slices of token ids. Ready means: the engine has passed `check_engine`, golden vectors included."""
 
-    def __init__(self, settings: ModelSettings, limits: LimitSettings) -> None:
+    def __init__(self, settings: ModelSettings) -> None:
         """Raises SetupError if the checkpoint, the engine or its vectors are not as they must be."""
         sys.setswitchinterval(GIL_SWITCH_S)
         golden = read_golden(settings.golden) if settings.golden else None
@@ -48,14 +51,20 @@ class Embedder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_leaving = False
         self._waiters: dict[Job, asyncio.Future[Vectors]] = {}
+        self._name = secrets.token_hex(4)
+        self._load = ReplicaLoad()
         self._longest_text = min(self._profile.max_tokens, engine.capacity_tokens)
         self._recorder = Recorder(RayMetrics())
         self._metrics = EngineMetrics(
             self._profile.name, self._profile.flops_per_token, engine.peak_flops, self._recorder
         )
-        bounds = WorkerLimits(limits.max_queued_tokens, settings.engine.stuck_after_s)
+        bounds = WorkerLimits(ReplicaLimits().max_queued_tokens, settings.engine.stuck_after_s)
         self._worker = EngineWorker(engine, _feed(engine), bounds, self._deliver, self._report)
         self._worker.start(self._crashed)
+
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Serve calls this at the start and whenever the limits change."""
+        self._worker.set_max_queued_tokens(ReplicaLimits.model_validate(user_config).max_queued_tokens)
 
     async def embed(self, slice_: Slice) -> SliceAnswer:
         """Vectors of the slice's texts, in order.
@@ -64,11 +73,13 @@ class Embedder:
         """
         self._loop = asyncio.get_running_loop()
         self._check(slice_)
+        if slice_.sender:
+            self._load.heard(slice_.sender, slice_.backlog_tokens, time.monotonic())
         job = self._worker.submit(slice_)
         answer: asyncio.Future[Vectors] = self._loop.create_future()
         self._waiters[job] = answer
         try:
-            return SliceAnswer(await answer, self._profile.fingerprint, self._worker.tokens_per_s)
+            return SliceAnswer(await answer, self._profile.fingerprint, self._worker.tokens_per_s, self._name)
         except asyncio.CancelledError:
             self._worker.abandon(job)
             raise
@@ -90,6 +101,12 @@ class Embedder:
             queued_tokens=worker.queued_tokens,
             steps=worker.done.steps,
         )
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve calls this about once a second for `serve_app.autoscaling`, if the number of replicas is not fixed."""
+        worker = self._worker
+        done = sum(worker.done.tokens.values())
+        return self._load.stats(worker.queued_tokens, done, worker.tokens_per_s, time.monotonic())
 
     async def metrics(self) -> tuple[str, bytes]:
         """(replica, its series in Prometheus' text format)."""

@@ -28,7 +28,8 @@ def placement_of(model: ModelSettings) -> Placement:
     The replica itself then sits in the first bundle and takes no GPU: vLLM starts a process for each GPU of the group.
     """
     if model.tensor_parallel == 1:
-        return Placement({"num_cpus": EMBEDDER_CPUS, "num_gpus": model.gpus_per_replica})
+        # Serve compares these as JSON, in which the integer of a default is not the number a configuration gives.
+        return Placement({"num_cpus": EMBEDDER_CPUS, "num_gpus": float(model.gpus_per_replica)})
     first, others = {"CPU": EMBEDDER_CPUS, "GPU": 1.0}, model.tensor_parallel - 1
     return Placement(
         {"num_cpus": EMBEDDER_CPUS, "num_gpus": 0},

@@ -13,10 +13,11 @@ from ray import serve
 
 from serve_app.core import dimensions, instructions
 from serve_app.core.errors import InvalidRequest, ReplicaUnavailable, RequestError
+from serve_app.core.replica_count import ReplicaCount
 from serve_app.core.types import TokenIds, Vectors
-from serve_app.dispatch.availability import ReplicaGate
+from serve_app.dispatch.availability import ASSUMED_START_S, ReplicaGate
 from serve_app.dispatch.dispatcher import SliceDispatcher
-from serve_app.dispatch.slice_client import EmbedderHandle, profile_reader, slice_sender
+from serve_app.dispatch.slice_client import EmbedderHandle, awake_profile_reader, profile_reader, slice_sender
 from serve_app.dispatch.vector_source import CacheMode, VectorSource
 from serve_app.http.keys import KeyRing
 from serve_app.http.responses import ModelCard
@@ -25,9 +26,9 @@ from serve_app.http.surface import HttpSurface
 from serve_app.model.catalog import Catalog, ModelRoute, open_route
 from serve_app.model.inputs import INLINE_CHARACTERS, InputReader
 from serve_app.model.tokenizer import EXCERPT_CHARACTERS
-from serve_app.settings import AppSettings, LiveSettings, ModelSettings
-from serve_app.telemetry.metrics import Recorder
+from serve_app.settings import AppSettings, LimitSettings, LiveSettings, ModelSettings
 from serve_app.telemetry.ray_metrics import RayMetrics
+from serve_app.telemetry.recorder import Recorder
 from serve_app.telemetry.scrape import gather
 
 READY_PROBE_S = 5.0
@@ -51,20 +52,35 @@ class Router:
         self.settings = settings
         self.recorder = Recorder(RayMetrics())
         self.keys = KeyRing(Path(settings.auth.keys_file)) if settings.auth.keys_file is not None else None
-        self._limits = settings.limits
         self._live = (settings.live, settings.live.version)
         self._handles = handles
+        self._dispatchers: list[SliceDispatcher] = []
         self.catalog = Catalog([self._open(model, handles[model.served_name]) for model in settings.models])
         self._inputs = InputReader(settings.limits, settings.router.raw_token_ids == "accept")  # noqa: S105
+
+    @property
+    def limits(self) -> LimitSettings:
+        """As they are now."""
+        return self._live[0].limits
 
     def __serve_build_asgi_app__(self) -> HttpSurface:
         """Serve calls this once, after the constructor."""
         return HttpSurface(self)
 
-    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Serve calls this at the start and whenever the live settings change; requests under way keep the old ones."""
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Serve calls this at the start and whenever the live settings change; requests under way keep the old ones.
+
+        Not in a thread, as it would if this were no coroutine: queues are being counted anew.
+        """
         live = LiveSettings.model_validate(user_config)
         self._live = (live, live.version)
+        self._inputs.limits = live.limits
+        for dispatcher in self._dispatchers:
+            dispatcher.set_limits(live.limits)
+
+    async def running_settings(self) -> str:
+        """What this Router was built from and told since, as JSON: `embedctl deploy` goes back to it if it must."""
+        return self.settings.model_copy(update={"live": self._live[0]}).model_dump_json()
 
     async def embed(self, request: EmbeddingRequest, cache_mode: CacheMode, deadline: float) -> Answer:
         """`deadline` is on the event loop's clock. Raises RequestError, before any work if it can, or TimeoutError."""
@@ -90,9 +106,14 @@ class Router:
         return await self._card(self.catalog.find(model)[0])
 
     async def check_ready(self) -> list[str]:
-        """The names of the models; raises ReplicaUnavailable unless each answers from at least one replica."""
+        """The names of the models; raises ReplicaUnavailable unless each answers from at least one replica.
+
+        A model that may sleep is always ready: a request wakes it, and this must not.
+        """
+        sleepers = {model.served_name for model in self.settings.models if _may_sleep(model)}
         for route in self.catalog.routes:
-            await self._describe(route)
+            if route.profile.name not in sleepers:
+                await self._describe(route)
         return [route.profile.name for route in self.catalog.routes]
 
     async def check_health(self) -> None:
@@ -110,11 +131,14 @@ class Router:
         return await gather([routers, *self._handles.values()])
 
     def _open(self, model: ModelSettings, handle: EmbedderHandle) -> ModelRoute:
-        gate = ReplicaGate(profile_reader(handle), model.served_name)
-        dispatcher = SliceDispatcher(slice_sender(handle), gate, self._limits, model.replicas, self.recorder)
+        scaling = model.autoscaling
+        start_s = scaling.cold_start_s if scaling is not None else ASSUMED_START_S
+        gate = ReplicaGate(profile_reader(handle), model.served_name, _may_sleep(model), start_s)
+        dispatcher = SliceDispatcher(slice_sender(handle), gate, self.limits, _replica_count(model), self.recorder)
+        self._dispatchers.append(dispatcher)
         cache_bytes = self.settings.router.cache_mib * 2**20 // len(self.settings.models)
         source = VectorSource(dispatcher, cache_bytes, model.served_name, self.recorder)
-        return open_route(model, source, profile_reader(handle))
+        return open_route(model, source, (awake_profile_reader if _may_sleep(model) else profile_reader)(handle))
 
     async def _card(self, route: ModelRoute) -> ModelCard:
         """As a replica describes the model, or as it was known last if none answers."""
@@ -153,3 +177,13 @@ class Router:
                 param="input",
             )
         return self._inputs.ids(route.profile, route.tokenizer, given, request.truncate)
+
+
+def _may_sleep(model: ModelSettings) -> bool:
+    """Whether it is all right that no replica runs."""
+    return model.autoscaling is not None and model.autoscaling.min_replicas == 0
+
+
+def _replica_count(model: ModelSettings) -> ReplicaCount:
+    least = model.replicas if model.autoscaling is None else max(1, model.autoscaling.min_replicas)
+    return ReplicaCount(least, model.most_replicas)

@@ -49,11 +49,35 @@ class EngineSettings(Settings):
     )
 
 
+class AutoscalingSettings(Settings):
+    """How the number of a model's replicas follows its backlog, counted in tokens."""
+
+    min_replicas: int = Field(1, ge=0, description="Fewest; 0 lets a model that is used now and then give its GPUs up.")
+    max_replicas: int = Field(ge=1, description="Most.")
+    target_wait_s: float = Field(2.0, gt=0, description="Waiting tokens should be computed within so long.")
+    cold_start_s: float = Field(60.0, gt=0, description="From asking for a replica to its first vector.")
+    target_utilisation: float = Field(
+        0.75, gt=0, le=1, description="Part of the replicas' time that steady work may take; the rest is for bursts."
+    )
+    downscale_after_s: float = Field(300.0, ge=0, description="A replica goes once fewer were enough for so long.")
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"`min_replicas` ({self.min_replicas}) is above `max_replicas` ({self.max_replicas})")
+        return self
+
+
 class ModelSettings(Settings):
     path: str = Field(description="Checkpoint directory, or a model name on the Hugging Face hub.")
     name: str = Field("", description="Name in requests; default: the last part of the path, in lower case.")
     aliases: tuple[str, ...] = Field((), description="Other names that requests may use for it.")
-    replicas: int = Field(1, ge=1, description="Replicas, each with its own engine.")
+    replicas: int = Field(
+        1, ge=1, description="Replicas, each with its own engine; with `autoscaling`, those it starts with."
+    )
+    autoscaling: AutoscalingSettings | None = Field(
+        None, description="Bounds between which the number of replicas follows the load; without it, it is fixed."
+    )
     gpus_per_replica: float = Field(
         0, ge=0, le=1, description="GPUs of one replica (of each tensor-parallel rank); a fraction shares a GPU."
     )
@@ -70,6 +94,11 @@ class ModelSettings(Settings):
         if self.tensor_parallel > 1 and self.gpus_per_replica != 1:
             raise ValueError("`tensor_parallel` above 1 needs `gpus_per_replica: 1`")
         return self
+
+    @property
+    def most_replicas(self) -> int:
+        """How many of its replicas there can be at a time."""
+        return self.replicas if self.autoscaling is None else self.autoscaling.max_replicas
 
     @property
     def served_name(self) -> str:
@@ -108,6 +137,20 @@ class LimitSettings(Settings):
         20.0, gt=0, description="A request that would wait longer for its turn gets 429 at once, with the time to wait."
     )
 
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mib * 2**20
+
+    @property
+    def max_buffered_bytes(self) -> int:
+        return self.max_buffered_mib * 2**20
+
+
+class ReplicaLimits(Settings):
+    """Of LimitSettings, what a replica of a model goes by."""
+
+    max_queued_tokens: int = LimitSettings().max_queued_tokens
+
 
 class RouterSettings(Settings):
     replicas: int = Field(1, ge=1, description="Router processes: they parse, tokenise and encode.")
@@ -138,6 +181,7 @@ class LiveSettings(Settings):
     presets: dict[str, str] = Field(
         default_factory=dict, description='Named instructions: `model@name`, or `instruction: "@name"`.'
     )
+    limits: LimitSettings = LimitSettings()
 
     @property
     def version(self) -> str:
@@ -150,7 +194,10 @@ class AppSettings(Settings):
 
     models: tuple[ModelSettings, ...]
     router: RouterSettings = RouterSettings()
-    limits: LimitSettings = LimitSettings()
     auth: AuthSettings = AuthSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     live: LiveSettings = LiveSettings()
+
+    @property
+    def limits(self) -> LimitSettings:
+        return self.live.limits

@@ -48,6 +48,11 @@ class FairQueue(Generic[T]):
         self.occupied += min(request.waiting_tokens, self.fair_part)
         self.requests += 1
 
+    def set_fair_part(self, fair_part: int) -> None:
+        """Count what waits anew: the limit of which it is a part has changed."""
+        self.fair_part = fair_part
+        self.occupied = sum(min(request.waiting_tokens, fair_part) for request in self._requests)
+
     def discard(self, request: T) -> None:
         """The rows of the request that have not left never will; nothing happens if there are none."""
         if request.waiting_tokens:

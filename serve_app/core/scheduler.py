@@ -24,7 +24,7 @@ class Scheduler:
 
     def __init__(self, feed: Feed, max_queued_tokens: int) -> None:
         self._feed = feed
-        self._max_queued_tokens = max_queued_tokens
+        self.max_queued_tokens = max_queued_tokens  # of each class
         self._inbox = Inbox()
         self._in_engine = InEngine()
         self._last_interactive = float("-inf")
@@ -82,11 +82,11 @@ class Scheduler:
     def _check_room(self, slice_: Slice, tokens_per_s: float) -> None:
         priority = slice_.priority
         waiting = self._inbox.waiting_tokens(priority)
-        if not waiting or waiting + slice_.tokens <= self._max_queued_tokens:
+        if not waiting or waiting + slice_.tokens <= self.max_queued_tokens:
             return
         first = sum(self._inbox.waiting_tokens(other) for other in Priority if other <= priority)
         raise Overloaded(
-            f"{waiting} {priority.label} tokens are waiting and the limit is {self._max_queued_tokens}: "
+            f"{waiting} {priority.label} tokens are waiting and the limit is {self.max_queued_tokens}: "
             "try again later.",
             retry_after_s=first / tokens_per_s if tokens_per_s else 1.0,
         )

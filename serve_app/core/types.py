@@ -31,12 +31,16 @@ class Slice:
 
     `ids` holds the token ids of all texts back to back; text i is `ids[offsets[i]:offsets[i + 1]]`.
     `timeout_s` is the time left when the slice was sent: clocks differ between hosts, durations do not.
+    `backlog_tokens` is the replica's part of what still waits at `sender` for the model, of both classes: all that
+    waits, divided by the replicas that the sender knows. A sender without a name tells nothing.
     """
 
     ids: TokenIds
     offsets: NDArray[np.int64]  # (texts + 1,), offsets[0] == 0, offsets[-1] == len(ids)
     priority: Priority
     timeout_s: float
+    sender: str = ""
+    backlog_tokens: float = 0.0
 
     @property
     def texts(self) -> int:
@@ -59,12 +63,14 @@ class SliceAnswer:
     """What a replica gives back for a slice.
 
     `fingerprint` says which weights, tokenizer, pooling and dtype computed the vectors, so that a Router notices when
-    replicas change under it. `tokens_per_s` is what this replica computed lately, 0.0 until it knows.
+    replicas change under it. `tokens_per_s` is what this replica computed lately, 0.0 until it knows. `replica` is a
+    short name of the process, by which a sender counts those that answer.
     """
 
     vectors: Vectors  # (texts, native dimensions), unit norm
     fingerprint: str
     tokens_per_s: float
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)

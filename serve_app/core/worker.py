@@ -97,6 +97,11 @@ class EngineWorker:
         with self._wake:
             return self._scheduler.queued_tokens_of(priority)
 
+    def set_max_queued_tokens(self, tokens: int) -> None:
+        """Of each class, for the slices that come from now on."""
+        with self._wake:
+            self._scheduler.max_queued_tokens = tokens
+
     def submit(self, slice_: Slice) -> Job:
         """Queue a slice. Raises Overloaded when its class is full, ReplicaUnavailable when the engine is gone."""
         job = Job.of(slice_, self._engine.dimensions, time.monotonic())

@@ -2,6 +2,9 @@
 
 Serve does not say so: with no replica left it parks a call until one is there. So a call that hangs means down, and
 requests then get 503 with an honest `Retry-After` at once instead of hanging as well.
+
+A model that may sleep, scaled to no replica at all, is another matter: the parked calls are what wakes it. Its requests
+wait for the replica that starts, and get 503 only if it is not expected within their time.
 """
 
 from __future__ import annotations
@@ -25,13 +28,17 @@ Describe = Callable[[], Awaitable[ModelProfile]]
 class ReplicaGate:
     """Up until a probe fails; then down until one answers. `describe` raises RequestError, or hangs, when it cannot.
 
-    Probes run in a context of their own: Serve cancels calls made in the context of a request whose client leaves.
+    `start_s` is how long a replica takes to start, until a start was seen. Probes run in a context of their own: Serve
+    cancels calls made in the context of a request whose client leaves.
     """
 
-    def __init__(self, describe: Describe, name: str) -> None:
+    def __init__(
+        self, describe: Describe, name: str, may_sleep: bool = False, start_s: float = ASSUMED_START_S
+    ) -> None:
         self.name = name
+        self.may_sleep = may_sleep
         self._describe = describe
-        self._start_s = ASSUMED_START_S
+        self._start_s = start_s
         self._down_since: float | None = None
         self._probe: asyncio.Task[bool] | None = None
         self._return: asyncio.Task[None] | None = None
@@ -40,20 +47,24 @@ class ReplicaGate:
     def is_up(self) -> bool:
         return self._down_since is None
 
-    def check(self) -> None:
-        """Raises ReplicaUnavailable while no replica answers."""
-        if self._down_since is not None:
+    def check(self, timeout_s: float) -> None:
+        """Raises ReplicaUnavailable while no replica answers, unless it is worth waiting `timeout_s` for one."""
+        if self._down_since is not None and not (self.may_sleep and self._expected_s() <= timeout_s):
             raise self.error()
 
     def error(self) -> ReplicaUnavailable:
         """What a request is told while no replica answers."""
-        since = self._down_since
-        down_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
-        retry_after_s = max(LEAST_RETRY_S, self._start_s - down_s)
+        retry_after_s = self._expected_s()
         return ReplicaUnavailable(
             f"No replica of {self.name} answers; one is expected in about {retry_after_s:.0f} s: try again then.",
             retry_after_s=retry_after_s,
         )
+
+    def _expected_s(self) -> float:
+        """Until a replica answers; a start that takes longer than the last one is over any moment."""
+        since = self._down_since
+        down_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
+        return max(LEAST_RETRY_S, self._start_s - down_s)
 
     async def suspect(self) -> bool:
         """Whether a replica answers after all. Suspicions at the same time share one probe."""

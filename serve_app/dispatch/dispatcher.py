@@ -10,6 +10,7 @@ to the request in whose context they are made, and cancels them when its client 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
@@ -17,8 +18,9 @@ from functools import partial
 from serve_app.core.admission import Admission, Load
 from serve_app.core.errors import ReplicaUnavailable
 from serve_app.core.rate import TokenRate
+from serve_app.core.replica_count import ReplicaCount
 from serve_app.core.retry import RetryBudget
-from serve_app.core.types import Priority, SliceAnswer, TokenIds
+from serve_app.core.types import Priority, Slice, SliceAnswer, TokenIds
 from serve_app.dispatch.availability import ReplicaGate
 from serve_app.dispatch.lane import Computed, Hop, Lane, Ticket
 from serve_app.dispatch.queue_gauges import QueueGauges
@@ -34,13 +36,14 @@ class SliceDispatcher:
     """Packs waiting texts of one model into slices and hands the answers back to their requests, in order."""
 
     def __init__(
-        self, send: SendSlice, gate: ReplicaGate, limits: LimitSettings, replicas: int, recorder: MetricSink
+        self, send: SendSlice, gate: ReplicaGate, limits: LimitSettings, replicas: ReplicaCount, recorder: MetricSink
     ) -> None:
+        self._name = secrets.token_hex(4)
         self._send = send
         self._gate = gate
         self._replicas = replicas
         self._limits = limits
-        self._admission = Admission(limits.max_queued_tokens * replicas, limits.max_wait_s)
+        self._admission = Admission(limits.max_queued_tokens * replicas.known, limits.max_wait_s)
         fair_part = self._admission.fair_part
         self._lanes = [Lane(priority, limits, replicas, fair_part) for priority in Priority]  # as they leave
         self._context = Context()
@@ -55,6 +58,13 @@ class SliceDispatcher:
         self._is_watching = False
         self._suspicion: asyncio.Task[bool] | None = None
 
+    def set_limits(self, limits: LimitSettings) -> None:
+        """For the requests that come, and the slices that leave, from now on."""
+        self._limits = limits
+        for lane in self._lanes:
+            lane.set_limits(limits)
+        self._fit_admission()
+
     def is_one_slice(self, texts: list[TokenIds]) -> bool:
         """Whether the texts are few and short enough to travel together."""
         limits = self._limits
@@ -62,7 +72,7 @@ class SliceDispatcher:
 
     def check_room(self, priority: Priority, texts: int, tokens: int, timeout_s: float) -> None:
         """Whether so many texts of so many tokens would be let in now. Raises Overloaded or ReplicaUnavailable."""
-        self._gate.check()
+        self._gate.check(timeout_s)
         lane = self._lanes[priority]
         if lane.queue.tokens:
             self._admission.check(self._load(lane, texts, tokens), tokens, timeout_s)
@@ -131,15 +141,22 @@ class SliceDispatcher:
         """Send the slice; once more if its replica died, another one answers, and the budget and the time allow it."""
         self._retries.earn()
         try:
-            return await self._send(hop.slice)
+            return await self._send(self._signed(hop.slice))
         except ReplicaUnavailable:
-            if not await self._is_any_replica_up():
+            if not await self._is_any_replica_up() and not self._gate.may_sleep:
                 raise
             left_s = hop.deadline - asyncio.get_running_loop().time()
             if left_s <= 0 or not self._retries.spend():
                 raise
         self._recorder.inc(RETRIES, 1, self._gate.name)
         return await self._send(replace(hop.slice, timeout_s=left_s))
+
+    def _signed(self, slice_: Slice) -> Slice:
+        """With what waits behind it, where the number of replicas follows that."""
+        if self._replicas.is_fixed:
+            return slice_
+        waiting = sum(lane.queue.tokens for lane in self._lanes)
+        return replace(slice_, sender=self._name, backlog_tokens=waiting / self._replicas.known)
 
     def _land(self, lane: Lane, hop: Hop, task: asyncio.Task[SliceAnswer]) -> None:
         lane.land(hop)
@@ -150,25 +167,40 @@ class SliceDispatcher:
             self._rate.landed(hop.slice.tokens if error is None else 0, now, is_busy)
         try:
             if error is None:
-                self._take_in(lane, hop, task.result())
+                self._take_in(lane, hop, task.result(), now)
             else:
                 for ticket, _ in hop.parts:
                     lane.fail(ticket, error)
         finally:  # whatever an answer is like, the others in the queue must not wait for the next request
             self._pump_soon()
 
-    def _take_in(self, lane: Lane, hop: Hop, answer: SliceAnswer) -> None:
+    def _take_in(self, lane: Lane, hop: Hop, answer: SliceAnswer, now: float) -> None:
+        if self._replicas.answered(answer.replica, hop.left_at, now):
+            self._fit_admission()
         if hop.slice.tokens >= self._limits.second_slice_tokens:  # a small step tells how long it takes, not how fast
-            self._rate.reported(answer.tokens_per_s * self._replicas)
+            self._rate.reported(answer.tokens_per_s * self._replicas.known)
         lane.deliver(hop, answer)
 
+    def _fit_admission(self) -> None:
+        """To the number of replicas, which has changed."""
+        limits = self._limits
+        self._admission = Admission(limits.max_queued_tokens * self._replicas.known, limits.max_wait_s)
+        for lane in self._lanes:
+            lane.queue.set_fair_part(self._admission.fair_part)
+
     async def _is_any_replica_up(self) -> bool:
-        """Asks the gate. If none is, nobody waits any longer: Serve would park their slices until one comes back."""
+        """Asks the gate. If none is, nobody waits any longer: Serve would park their slices until one comes back.
+
+        Of a model that may sleep, these are what wakes it: all wait but those whose time ends before the next look.
+        """
         if await self._gate.suspect():
             return True
         error = self._gate.error()
         for lane in self._lanes:
-            lane.fail_all(error)
+            if self._gate.may_sleep:
+                lane.fail_due(asyncio.get_running_loop().time() + STALE_S, error)
+            else:
+                lane.fail_all(error)
         return False
 
     def _watch(self) -> None:

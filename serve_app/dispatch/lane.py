@@ -9,6 +9,7 @@ import numpy as np
 
 from serve_app.core.errors import DeadlineExceeded, ReplicaUnavailable
 from serve_app.core.fair_queue import FairQueue, Queued
+from serve_app.core.replica_count import ReplicaCount
 from serve_app.core.types import Priority, Slice, SliceAnswer, Vectors
 from serve_app.settings import LimitSettings
 
@@ -79,14 +80,18 @@ class Hop:
 class Lane:
     """Two lanes of a model share nothing, so bulk never takes a place from interactive slices."""
 
-    def __init__(self, priority: Priority, limits: LimitSettings, replicas: int, fair_part: int) -> None:
+    def __init__(self, priority: Priority, limits: LimitSettings, replicas: ReplicaCount, fair_part: int) -> None:
         self.priority = priority
         self.queue: FairQueue[Ticket] = FairQueue(fair_part)
         self.tickets: set[Ticket] = set()
         self.under_way: dict[Hop, None] = {}  # oldest first
         self.tokens_under_way = 0
         self._replicas = replicas
-        self._places = limits.slices_per_replica * replicas
+        self.set_limits(limits)
+
+    def set_limits(self, limits: LimitSettings) -> None:
+        """For the slices that leave from now on."""
+        self._slices_per_replica = limits.slices_per_replica
         self._worthwhile_tokens = limits.second_slice_tokens
         self._slice_tokens = limits.slice_tokens
         self._slice_texts = limits.slice_texts
@@ -101,9 +106,13 @@ class Lane:
         """One slice a replica leaves at once. Another beside it only if it is worth a step of its own: two small
         steps cost more than one, so few texts wait for the slice under way and then leave together.
         """
-        if len(self.under_way) < self._replicas:
+        if len(self.under_way) < self._replicas.known:
             return self.queue.tokens > 0
         return len(self.under_way) < self._places and self.is_busy
+
+    @property
+    def _places(self) -> int:
+        return self._slices_per_replica * self._replicas.known
 
     def add(self, ticket: Ticket) -> None:
         self.tickets.add(ticket)
@@ -161,6 +170,13 @@ class Lane:
     def fail_all(self, error: BaseException) -> None:
         for ticket in self.tickets:
             self.fail(ticket, error)
+        self._cancel_orphans()
+
+    def fail_due(self, by: float, error: BaseException) -> None:
+        """Fail every ticket whose deadline is not after `by`."""
+        for ticket in self.tickets:
+            if ticket.deadline <= by:
+                self.fail(ticket, error)
         self._cancel_orphans()
 
     def expire(self, now: float) -> None:

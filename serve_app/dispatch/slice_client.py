@@ -6,7 +6,8 @@ The one place where Ray's exceptions become the product's own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -37,6 +38,20 @@ def embedder_handle(served_name: str) -> EmbedderHandle:
     return serve.get_deployment_handle(embedder_deployment(served_name), app_name=APP_NAME)
 
 
+@contextmanager
+def _short_lived_handle(deployment: str) -> Iterator[EmbedderHandle]:
+    """For a process without an event loop.
+
+    The handle of an autoscaled deployment goes on reporting to Serve every second. In a process that has left its
+    cluster the report would make Ray start a new one.
+    """
+    handle = EmbedderHandle(deployment, APP_NAME)
+    try:
+        yield handle
+    finally:
+        handle.shutdown()  # type: ignore[no-untyped-call]
+
+
 def describe_model(served_name: str, timeout_s: float) -> ModelProfile:
     """What the replicas of a model say they serve; an empty name means the cluster's first model.
 
@@ -48,9 +63,9 @@ def describe_model(served_name: str, timeout_s: float) -> ModelProfile:
     if wanted not in served:
         names = ", ".join(name.removeprefix(EMBEDDER_PREFIX) for name in served) or "nothing"
         raise SetupError(f"The cluster does not serve `{served_name}`; it serves {names}.")
-    handle = serve.get_deployment_handle(wanted, app_name=APP_NAME)
     try:
-        profile: ModelProfile = handle.describe.remote().result(timeout_s=timeout_s)
+        with _short_lived_handle(wanted) as handle:
+            profile: ModelProfile = handle.describe.remote().result(timeout_s=timeout_s)
     except (RayError, RayServeException, TimeoutError) as error:
         raise SetupError(f"No replica of {wanted.removeprefix(EMBEDDER_PREFIX)} answers; is it starting?") from error
     return profile
@@ -62,7 +77,8 @@ def replica_metrics(served_name: str, timeout_s: float) -> list[str]:
     Raises SetupError if none answers in time.
     """
     try:
-        told = embedder_handle(served_name).broadcast("metrics").results(timeout_s=timeout_s)
+        with _short_lived_handle(embedder_deployment(served_name)) as handle:
+            told = handle.broadcast("metrics").results(timeout_s=timeout_s)
     except (*HOP_ERRORS, TimeoutError) as error:
         raise SetupError(f"No replica of {served_name} tells its metrics; is it starting?") from error
     return [samples.decode() for _, samples in told]
@@ -91,6 +107,19 @@ def profile_reader(handle: EmbedderHandle) -> Callable[[], Awaitable[ModelProfil
 
     async def describe() -> ModelProfile:
         profile: ModelProfile = await _translated(handle.describe.remote())
+        return profile
+
+    return describe
+
+
+def awake_profile_reader(handle: EmbedderHandle) -> Callable[[], Awaitable[ModelProfile]]:
+    """As `profile_reader`, but it raises ReplicaUnavailable while there is no replica, and so makes none start."""
+
+    async def describe() -> ModelProfile:
+        profiles = await _translated(handle.broadcast("describe").results_async())
+        if not profiles:
+            raise _gone()
+        profile: ModelProfile = profiles[0]
         return profile
 
     return describe

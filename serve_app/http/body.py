@@ -20,15 +20,16 @@ Result = TypeVar("Result")
 class BodyBudget:
     """Bounds what large bodies take in memory: tokens, which admission counts, are known only after reading."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._held = 0
 
     @contextmanager
-    def hold(self, headers: Headers, largest: int) -> Iterator[None]:
-        """For as long as the body is worked on. One of unknown length counts as the largest; raises Overloaded."""
+    def hold(self, headers: Headers, largest: int, limit: int) -> Iterator[None]:
+        """For as long as the body is worked on. Sizes are in bytes; a body of unknown length counts as the largest, and
+        `limit` is for all together. Raises Overloaded.
+        """
         size = int(headers.get(b"content-length", largest))
-        if size > SMALL_BODY_BYTES and self._held and self._held + size > self._limit:
+        if size > SMALL_BODY_BYTES and self._held and self._held + size > limit:
             raise Overloaded("Too many large bodies are being worked on: try again later.", retry_after_s=1.0)
         self._held += size
         try:

@@ -11,7 +11,7 @@ WATCHED_HERE = (b"x-request-disconnect-disabled", b"?1")
 
 
 def middlewares() -> list[Middleware]:
-    """Serve calls this by its import path, which `cluster.local` puts into the environment."""
+    """Serve calls this by its import path, which `cluster.environment` puts into the environment."""
     return [Middleware(ServeLimits)]
 
 

@@ -27,6 +27,7 @@ from serve_app.http.openapi import openapi_document
 from serve_app.http.problems import JSON, answer_error, error_response, to_request_error
 from serve_app.http.responses import Encoding, encode_response, encode_tokens
 from serve_app.http.schemas import EmbeddingRequest, TokenizeRequest, parse_request
+from serve_app.settings import LimitSettings
 from serve_app.telemetry.exposition import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ class HttpSurface:
     def __init__(self, router: Router) -> None:
         settings = router.settings
         self._router = router
-        self._max_body_bytes = settings.limits.max_body_mib * 2**20
-        self._timeout_s = settings.limits.request_timeout_s
-        self._budget = BodyBudget(settings.limits.max_buffered_mib * 2**20)
+        self._budget = BodyBudget()
         self._observer = RequestObserver(router.recorder, settings.observability)
         self._encoders = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._rest = self._build_rest()
@@ -95,11 +94,12 @@ class HttpSurface:
 
     async def _embeddings(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = dict(scope["headers"])
+        limits = self._router.limits
         with self._observer.request(headers) as seen:
             try:
                 seen.key_id = self._authorize(headers, "embed")
-                with self._budget.hold(headers, self._max_body_bytes):
-                    body = await self._answer(seen, scope, receive)
+                with self._budget.hold(headers, limits.max_body_bytes, limits.max_buffered_bytes):
+                    body = await self._answer(seen, scope, receive, limits)
             except (RequestError, TimeoutError) as error:
                 seen.error = to_request_error(error)
                 await error_response(error)(scope, receive, send)
@@ -115,12 +115,12 @@ class HttpSurface:
         await send({"type": "http.response.start", "status": 200, "headers": start})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, seen: Seen, scope: Scope, receive: Receive) -> bytes:
+    async def _answer(self, seen: Seen, scope: Scope, receive: Receive, limits: LimitSettings) -> bytes:
         """The body of the answer. Raises RequestError or TimeoutError."""
         headers: Headers = dict(scope["headers"])
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        deadline = asyncio.get_running_loop().time() + limits.request_timeout_s
         async with asyncio.timeout_at(deadline):
-            given = await read_body(headers, receive, self._max_body_bytes)
+            given = await read_body(headers, receive, limits.max_body_bytes)
         seen.started = time.perf_counter()
         wanted = parse_request(given, EmbeddingRequest)
         seen.wanted, seen.model = wanted, self._router.catalog.served_name(wanted.model)
@@ -172,7 +172,7 @@ class HttpSurface:
 
     async def _tokenize(self, request: Request) -> Response:
         headers = dict(request.scope["headers"])
-        body = await read_body(headers, request.receive, self._max_body_bytes)
+        body = await read_body(headers, request.receive, self._router.limits.max_body_bytes)
         route, texts = await self._router.tokenize(parse_request(body, TokenizeRequest))
         return Response(encode_tokens(texts, route.profile), media_type=JSON)
 

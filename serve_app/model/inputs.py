@@ -20,10 +20,13 @@ MAX_TOKENIZE_CHARACTERS = 1_000_000
 
 
 class InputReader:
-    """Shared by all models of one Router. Its errors name the field, the limit and the fix."""
+    """Shared by all models of one Router. Its errors name the field, the limit and the fix.
+
+    `limits` may be replaced at any time.
+    """
 
     def __init__(self, limits: LimitSettings, takes_ids: bool) -> None:
-        self._limits = limits
+        self.limits = limits
         self._takes_ids = takes_ids
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokenizer")
 
@@ -35,7 +38,7 @@ class InputReader:
         size = sum(map(len, texts))
         if len(prefix) * len(texts) + size <= INLINE_CHARACTERS:
             return tokenizer.encode_bounded(texts, prefix, truncate)
-        if size > EXCERPT_CHARACTERS * self._limits.max_request_tokens and truncate is None:
+        if size > EXCERPT_CHARACTERS * self.limits.max_request_tokens and truncate is None:
             raise self._too_many(f"{size} characters")
         async with asyncio.timeout_at(deadline):
             ids = await self._aside(lambda: tokenizer.encode_bounded(texts, prefix, truncate))
@@ -53,7 +56,7 @@ class InputReader:
             )
         self._check(given)
         size = sum(map(len, given))
-        if size > self._limits.max_request_tokens and truncate is None:
+        if size > self.limits.max_request_tokens and truncate is None:
             raise self._too_many(f"{size} tokens")
         if max(map(max, given)) >= profile.vocab_size:
             raise InvalidRequest(
@@ -75,7 +78,7 @@ class InputReader:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _check(self, given: Given) -> None:
-        limit = self._limits.max_inputs
+        limit = self.limits.max_inputs
         if not given:
             raise InvalidRequest("`input` is an empty list: send at least one text.", param="input")
         if len(given) > limit:
@@ -90,13 +93,13 @@ class InputReader:
 
     def _checked(self, texts: list[TokenIds]) -> list[TokenIds]:
         tokens = sum(map(len, texts))
-        if tokens > self._limits.max_request_tokens:
+        if tokens > self.limits.max_request_tokens:
             raise self._too_many(f"{tokens} tokens")
         return texts
 
     def _too_many(self, size: str) -> InputTooLong:
         return InputTooLong(
-            f"`input` has {size} in all; the limit of one request is {self._limits.max_request_tokens} tokens: "
+            f"`input` has {size} in all; the limit of one request is {self.limits.max_request_tokens} tokens: "
             "send several requests.",
             param="input",
         )

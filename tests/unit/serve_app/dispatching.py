@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, cast
 
 from serve_app.core.profile import ModelProfile
+from serve_app.core.replica_count import ReplicaCount
 from serve_app.core.types import Priority, Slice, SliceAnswer, TokenIds
 from serve_app.dispatch.availability import ReplicaGate
 from serve_app.dispatch.dispatcher import SliceDispatcher
@@ -27,9 +28,9 @@ CLIENT: ContextVar[str] = ContextVar("CLIENT", default="nobody")  # of the reque
 
 
 def answer_to(
-    slice_: Slice, fingerprint: str = "v1", tokens_per_s: float = 0.0, dimensions: int = DIMENSIONS
+    slice_: Slice, fingerprint: str = "v1", tokens_per_s: float = 0.0, dimensions: int = DIMENSIONS, replica: str = ""
 ) -> SliceAnswer:
-    return SliceAnswer(right_vectors(texts_of(slice_), dimensions), fingerprint, tokens_per_s)
+    return SliceAnswer(right_vectors(texts_of(slice_), dimensions), fingerprint, tokens_per_s, replica)
 
 
 class Replica:
@@ -167,12 +168,14 @@ def limits_of(
 def dispatcher_of(
     replica: Replica,
     limits: LimitSettings | None = None,
-    replicas: int = 1,
+    replicas: int | ReplicaCount = 1,
     probe: Probe | None = None,
     sink: Sink | None = None,
+    gate: ReplicaGate | None = None,
 ) -> SliceDispatcher:
-    gate = ReplicaGate((probe or Probe()).describe, MODEL)
-    return SliceDispatcher(replica.send, gate, limits or limits_of(), replicas, sink or Sink())
+    gate = gate or ReplicaGate((probe or Probe()).describe, MODEL)
+    count = ReplicaCount(replicas, replicas) if isinstance(replicas, int) else replicas
+    return SliceDispatcher(replica.send, gate, limits or limits_of(), count, sink or Sink())
 
 
 class _JumpingSelector(selectors.DefaultSelector):

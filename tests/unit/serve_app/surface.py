@@ -59,9 +59,11 @@ def settings(directory: Path, keys_file: Path | None = None, **router: Any) -> A
     return AppSettings(
         models=(model,),
         router=RouterSettings.model_validate(router),
-        limits=LimitSettings(max_request_tokens=2000, max_body_mib=1, request_timeout_s=5),
         auth=AuthSettings(keys_file=str(keys_file) if keys_file is not None else None),
-        live=LiveSettings(presets={"contracts": "Find the clause"}),
+        live=LiveSettings(
+            presets={"contracts": "Find the clause"},
+            limits=LimitSettings(max_request_tokens=2000, max_body_mib=1, request_timeout_s=5),
+        ),
     )
 
 

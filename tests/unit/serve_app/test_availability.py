@@ -10,20 +10,21 @@ from serve_app.core.errors import ReplicaUnavailable
 from serve_app.core.profile import ModelProfile
 from serve_app.dispatch.availability import ASSUMED_START_S, ReplicaGate
 from tests.unit.serve_app.dispatching import CLIENT, MODEL, PROFILE, Probe, on_a_loop, settle
+from tests.unit.serve_app.slices import FOREVER_S
 
 
 @on_a_loop
 async def test_a_gate_starts_up() -> None:
     gate = ReplicaGate(Probe().describe, MODEL)
     assert gate.is_up
-    gate.check()
+    gate.check(FOREVER_S)
 
 
 @on_a_loop
 async def test_a_suspicion_that_a_replica_answers_changes_nothing() -> None:
     gate = ReplicaGate(Probe().describe, MODEL)
     assert await gate.suspect()
-    gate.check()
+    gate.check(FOREVER_S)
 
 
 @on_a_loop
@@ -55,12 +56,12 @@ async def test_a_probe_that_hangs_closes_the_gate_until_one_answers() -> None:
     gate = ReplicaGate(probe.describe, MODEL)
     assert not await gate.suspect()
     with pytest.raises(ReplicaUnavailable, match=f"No replica of {MODEL} answers") as closed:
-        gate.check()
+        gate.check(FOREVER_S)
     assert closed.value.retry_after_s == pytest.approx(ASSUMED_START_S - 1.0, abs=0.5)
     assert not await gate.suspect()  # known already, and answered at once
     probe.come_back()
     await settle()
-    gate.check()
+    gate.check(FOREVER_S)
 
 
 @on_a_loop
@@ -103,7 +104,7 @@ async def test_probes_that_only_fail_close_the_gate_until_one_answers() -> None:
     gate = ReplicaGate(FlakyProbe(failures=40).describe, MODEL)
     assert not await gate.suspect()
     await asyncio.sleep(10.0)
-    gate.check()
+    gate.check(FOREVER_S)
 
 
 @on_a_loop

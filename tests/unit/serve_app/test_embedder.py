@@ -20,8 +20,8 @@ from serve_app.core.errors import EngineFailed, InputTooLong, InvalidRequest, Re
 from serve_app.core.types import Priority, Slice, TokenIds
 from serve_app.embedder import Embedder
 from serve_app.model.golden import write_golden
-from serve_app.settings import EngineSettings, LimitSettings, ModelSettings
-from serve_app.telemetry.metrics import Recorder
+from serve_app.settings import EngineSettings, ModelSettings
+from serve_app.telemetry.recorder import Recorder
 from tests.engines.deterministic import DeterministicEngine, Vector, unit_vector
 from tests.unit.serve_app.core.running import Gate
 from tests.unit.serve_app.profiles import QWEN3
@@ -60,7 +60,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
     def make_embedder(computes: DeterministicEngine, **settings: object) -> Embedder:
         monkeypatch.setattr(module, "VllmEngine", lambda *_: computes)
-        made.append(Embedder(ModelSettings(path="m").model_copy(update=settings), LimitSettings()))
+        made.append(Embedder(ModelSettings(path="m").model_copy(update=settings)))
         return made[-1]
 
     monkeypatch.setattr(module, "locate", lambda *_, **__: Path())
@@ -84,6 +84,21 @@ def test_an_answer_says_what_computed_it_and_how_fast(make: Make) -> None:
     np.testing.assert_array_equal(answer.vectors, right_vectors(texts_of(slice_), DIMENSIONS))
     assert answer.fingerprint == PROFILE.fingerprint
     assert answer.tokens_per_s > 0
+    assert answer.replica
+
+
+def test_a_replica_tells_its_own_load_and_what_waits_for_it_at_senders(make: Make) -> None:
+    async def work() -> dict[str, float]:
+        await embedder.record_autoscaling_stats()
+        for sender, backlog in (("router 1", 99.0), ("router 1", 20.0), ("router 2", 5.0), ("", 0.0)):
+            await embedder.embed(replace(interactive(10, [3, 4]), sender=sender, backlog_tokens=backlog))
+        return await embedder.record_autoscaling_stats()
+
+    embedder = make(engine())
+    stats = asyncio.run(work())
+    assert (stats["queued_tokens"], stats["backlog_tokens"]) == (0.0, 25.0)
+    assert stats["done_tokens_per_s"] > 0
+    assert stats["speed_tokens_per_s"] > 0
 
 
 @pytest.mark.parametrize(("capacity", "longest"), [(10**6, 500), (300, 300)])

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serve_app.core.step_results import StepReport
 from serve_app.core.types import Priority
 from serve_app.telemetry.engine_metrics import EngineMetrics
-from serve_app.telemetry.metrics import Recorder
+from serve_app.telemetry.recorder import Recorder
 
 STEP = StepReport({Priority.INTERACTIVE: 2, Priority.BULK: 3}, {Priority.INTERACTIVE: 20, Priority.BULK: 100}, 0, 0.01)
 

@@ -21,7 +21,7 @@ from serve_app.http.keys import Scope
 from serve_app.http.openapi import openapi_document
 from serve_app.http.surface import SCOPES, HttpSurface
 from serve_app.model.tokenizer import TextTokenizer
-from serve_app.settings import LimitSettings
+from serve_app.settings import AppSettings, LimitSettings, LiveSettings
 from tests.engines.deterministic import unit_vector
 from tests.unit.serve_app.surface import DIMENSIONS, FakeHandle, embed, send, settings, surface
 
@@ -81,10 +81,35 @@ def test_a_named_instruction_is_the_instruction(app: HttpSurface, handle: FakeHa
 
 def test_presets_can_be_replaced_while_requests_come_in(app: HttpSurface, handle: FakeHandle) -> None:
     before = embed(app, model="qwen3@contracts").headers["x-embed-config"]
-    app._router.reconfigure({"presets": {"contracts": "Find it"}})
+    asyncio.run(app._router.reconfigure({"presets": {"contracts": "Find it"}}))
     after = embed(app, model="qwen3@contracts").headers["x-embed-config"]
     assert texts_sent(app, handle)[1] == "Instruct: Find it\nQuery:late delivery"
     assert before != after
+
+
+def test_limits_can_be_replaced_while_requests_come_in(app: HttpSurface, handle: FakeHandle) -> None:
+    asks: list[str] = []
+
+    def limit(**limits: object) -> int:
+        asyncio.run(app._router.reconfigure({"limits": limits}))
+        asks.append("late delivery " * 20)
+        return embed(app, input=[f"{row} {asks[-1]} {len(asks)}" for row in range(2)]).status_code
+
+    assert limit() == 200
+    assert limit(max_inputs=1) == 400
+    assert limit(max_request_tokens=1024) == 200
+    assert limit(max_body_mib=1) == 200
+    assert embed(app, input="a" * 2**20).status_code == 413
+    handle.slices.clear()
+    assert limit(slice_texts=1) == 200
+    assert [len(slice_.offsets) - 1 for slice_ in handle.slices] == [1, 1]
+
+
+def test_what_a_router_runs_with_can_be_asked_for(app: HttpSurface) -> None:
+    asyncio.run(app._router.reconfigure({"presets": {"faq": "Find it"}, "limits": {"max_inputs": 9}}))
+    told = AppSettings.model_validate_json(asyncio.run(app._router.running_settings()))
+    assert (told.live.presets, told.limits.max_inputs) == ({"faq": "Find it"}, 9)
+    assert told.models == app._router.settings.models
 
 
 def test_half_precision_halves_the_answer(app: HttpSurface, handle: FakeHandle) -> None:
@@ -171,23 +196,24 @@ def test_very_many_token_ids_are_refused_before_they_are_looked_at(app: HttpSurf
 
 
 def test_large_bodies_are_turned_away_while_others_fill_the_room() -> None:
-    budget = BodyBudget(300_000)
+    budget = BodyBudget()
     large, small = {b"content-length": b"200000"}, {b"content-length": b"1000"}
-    with budget.hold(large, 10**6):
-        with pytest.raises(Overloaded) as caught, budget.hold(large, 10**6):
+    with budget.hold(large, 10**6, 300_000):
+        with pytest.raises(Overloaded) as caught, budget.hold(large, 10**6, 300_000):
             pass
-        with pytest.raises(Overloaded), budget.hold({}, 10**6):  # of unknown length
+        with pytest.raises(Overloaded), budget.hold({}, 10**6, 300_000):  # of unknown length
             pass
-        with budget.hold(small, 10**6):
+        with budget.hold(small, 10**6, 300_000):
             pass
     assert caught.value.retry_after_s == 1.0
-    with budget.hold({}, 10**6):  # one alone may come, however large
+    with budget.hold({}, 10**6, 300_000):  # one alone may come, however large
         pass
 
 
 def test_the_time_of_a_request_begins_before_its_body_is_read(tmp_path: Path, handle: FakeHandle) -> None:
     given = settings(tmp_path)
-    app = surface(given.model_copy(update={"limits": LimitSettings(request_timeout_s=0.05)}), handle)
+    live = LiveSettings(limits=LimitSettings(request_timeout_s=0.05))
+    app = surface(given.model_copy(update={"live": live}), handle)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b'{"model": "qwen3", '
@@ -204,7 +230,7 @@ def test_what_would_be_refused_anyway_is_not_tokenised(tmp_path: Path, monkeypat
 
     given = settings(tmp_path)
     limits = LimitSettings(max_queued_tokens=1024, slice_tokens=64, slices_per_replica=1, request_timeout_s=1)
-    app = surface(given.model_copy(update={"limits": limits}), FakeHandle(never))
+    app = surface(given.model_copy(update={"live": LiveSettings(limits=limits)}), FakeHandle(never))
     encoded: list[list[str]] = []
     encode = TextTokenizer.encode
 

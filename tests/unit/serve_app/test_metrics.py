@@ -15,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serve_app.telemetry import metrics
 from serve_app.telemetry.exposition import PROCESS_LABEL, merge
-from serve_app.telemetry.metrics import EXPORT_EVERY_S, Kind, Metric, MetricSink, Recorder
+from serve_app.telemetry.metrics import Kind, Metric, MetricSink
 from serve_app.telemetry.ray_metrics import RayMetrics
+from serve_app.telemetry.recorder import EXPORT_EVERY_S, Recorder
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "metrics.md"
 COUNTER = Metric("test_texts", "counter", "texts", "Texts.", ("model", "class"))
@@ -336,13 +337,13 @@ def test_merging_loses_nothing_and_invents_nothing(recorders: Mapping[str, Recor
 def test_names_are_unique_and_leave_suffixes_to_the_exporters() -> None:
     assert len({metric.name for metric in metrics.ALL}) == len(metrics.ALL) >= 20
     for metric in metrics.ALL:
-        assert re.fullmatch(r"embed_[a-z_]+(?<!_total)(?<!_sum)(?<!_count)(?<!_bucket)", metric.name)
+        assert re.fullmatch(r"(embed|ingest)_[a-z_]+(?<!_total)(?<!_sum)(?<!_count)(?<!_bucket)", metric.name)
         assert metric.help.endswith(".")
 
 
 def test_labels_leave_room_for_the_ones_added_on_the_way() -> None:
     assert {label for metric in metrics.ALL for label in metric.labels} == {
-        "model", "class", "status", "kind", "reason"
+        "model", "class", "status", "kind", "reason", "collection", "outcome"
     }  # fmt: skip
 
 
@@ -377,5 +378,5 @@ def test_the_documentation_has_the_table_of_the_declarations() -> None:
 def test_the_documentation_names_no_metric_that_there_is_not() -> None:
     exported = {row.split("`")[1] for row in rows() if "`" in row}
     suffixed = {m.name + suffix for m in metrics.ALL for suffix in ("_bucket", "_sum", "_count") if m.buckets}
-    named = set(re.findall(r"embed_[a-z_]+[a-z]", DOCUMENTATION.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\b(?:ray_)?((?:embed|ingest)_[a-z_]+[a-z])", DOCUMENTATION.read_text(encoding="utf-8")))
     assert named - exported - suffixed <= {"embed_engine"}  # the prefix, in prose

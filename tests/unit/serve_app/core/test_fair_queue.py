@@ -39,7 +39,8 @@ def test_every_row_leaves_once_in_order_and_slices_keep_their_bounds(
         texts = sum(len(rows) for _, rows in parts)
         assert 1 <= texts <= max_texts
         assert tokens <= max_tokens or texts == 1
-        assert queue.occupied == sum(min(request.waiting_tokens, FAIR_PART) for request in requests)
+        queue.set_fair_part(queue.fair_part + 10)
+        assert queue.occupied == sum(min(request.waiting_tokens, queue.fair_part) for request in requests)
         for request, rows in parts:
             left[request].extend(rows)
     assert all(rows == list(range(len(request.texts))) for request, rows in left.items())
