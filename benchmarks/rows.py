@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "serving.jsonl"
 WRITTEN_BY_BENCHMARKS = tuple(
     f":(exclude){path}"
-    for path in ("benchmarks/results", "docs/benchmarks.md", "docs/evaluation.md", "docs/pii.md", "docs/img")
+    for path in (
+        "benchmarks/results",
+        "docs/autoscaling.md",
+        "docs/benchmarks.md",
+        "docs/evaluation.md",
+        "docs/img",
+        "docs/pii.md",
+    )
 )
 
 
