@@ -28,6 +28,7 @@ from ingest.sources.corpus import split
 from ingest.sources.discover import discover
 from ingest.sources.read import is_there, versions
 from ingest.target import Target, drop_all, flip, not_covered, open_target, physical_name
+from ingest.telemetry import RunTelemetry, run_telemetry
 from ingest.tenancy import check_tenant, uri_of
 from ingest.work import IngestJob, StageSetup, WorkUnit
 from serve_app.core.errors import SetupError
@@ -55,10 +56,21 @@ def run(job: IngestJob, found: Discovery, settings: IngestSettings, console: Con
         run_id = ledger.start_run(job.collection, target.physical, fingerprint.to_json())
         report = IngestReport(len(found.files), job.collection, target.physical, found.skipped)
         setup = StageSetup(
-            settings, job.address, served, sink_uri, target.physical, job.tenant, run_id, job.mask_secret
+            settings,
+            job.address,
+            served,
+            sink_uri,
+            target.physical,
+            job.tenant,
+            run_id,
+            job.mask_secret,
+            target.was_empty,
         )
-        with _recorded(ledger, run_id, report):
-            _Run(job, found, setup, sink, ledger, lease, target, console, report).do(fingerprint)
+        with (
+            _recorded(ledger, run_id, report),
+            run_telemetry(job.collection, ledger.runs(job.collection), report) as telemetry,
+        ):
+            _Run(job, found, setup, sink, ledger, lease, target, console, report, telemetry).do(fingerprint)
     return report
 
 
@@ -111,12 +123,14 @@ class _Run:
     target: Target
     console: Console
     report: IngestReport
+    telemetry: RunTelemetry
 
     def do(self, fingerprint: Fingerprint) -> None:
         """Raises SetupError; whatever has been committed by then stays."""
         known = self._versions()
         plan = self._plan(known)
-        committer = Committer(self.sink, self.ledger, self.lease, self.target.physical, self.setup.run_id)
+        self.telemetry.plan(len(plan.todo), self.report)
+        committer = Committer(self.sink, self.ledger, self.lease, self.target, self.setup.run_id)
         if plan.todo:
             self._work(plan, known, committer)
         self.sink.finish(self.target.physical)  # also if there was nothing to do: the run before may have died in it
@@ -160,6 +174,7 @@ class _Run:
         with RunProgress(self.console, len(expected)) as progress:
             for receipt in receipts(units, self.setup):
                 self._take(receipt, expected, committer)
+                self.telemetry.take(receipt, self.report)
                 progress.update(self.report)
         if expected:
             raise SetupError(
