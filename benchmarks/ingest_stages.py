@@ -83,7 +83,8 @@ class Stages:
         with open_sink(f"milvus-lite:{self._folder / 'alone'}") as (sink, uri):
             name = f"round_{number}"
             sink.ensure(CollectionSpec(name, self._served.native_dimensions, self._served.name))
-            setup = StageSetup(self._settings, self._address, self._served, uri, name, "", str(number))
+            run_id = str(number)
+            setup = StageSetup(self._settings, self._address, self._served, uri, name, "", run_id, store_was_empty=True)
             batches = self._parse(setup, watch)
             if not (self._folder / SLICES).exists():
                 self._runner.run(self._record(batches))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +13,8 @@ from rich.console import Console
 
 from cluster.config import ClusterConfig, load_config
 from cluster.dlq import opened, sources_to_retry
-from cluster.local import connect, secret_in, start_for_jobs
+from cluster.environment import secret_in
+from cluster.local import connect, start_for_jobs
 from serve_app.core.errors import SetupError
 
 if TYPE_CHECKING:  # heavy, and `embedctl --help` does without
@@ -83,13 +87,13 @@ def ingest(
         mask_secret=secret_in(settings.ingest.mask.key_env),
     )
     found = find(job, settings.ingest)
-    _join(address, endpoint)
     if dry_run:
-        from ingest.dry_run import estimate
+        with _joined(address, endpoint):
+            from ingest.dry_run import estimate  # only now: Ray reads how to join when it is first imported
 
-        estimate(job, found, settings.ingest, console).show(console)
+            estimate(job, found, settings.ingest, console).show(console)
     else:
-        _run(job, found, settings)
+        _run(job, found, settings, address, endpoint)
 
 
 def retry(
@@ -132,15 +136,17 @@ def retry(
         mask_secret=secret_in(settings.ingest.mask.key_env),
     )
     found = find(job, settings.ingest)
-    _join(address, endpoint)
-    _run(job, found, settings)
+    _run(job, found, settings, address, endpoint)
 
 
-def _run(job: IngestJob, found: Discovery, settings: ClusterConfig) -> None:
-    from ingest.run import run
+def _run(job: IngestJob, found: Discovery, settings: ClusterConfig, address: str, endpoint: str) -> None:
+    from ingest.sinks.registry import begun_early
 
-    report = run(job, found, settings.ingest, console)
-    report.show(console)
+    with begun_early(job.sink), _joined(address, endpoint):
+        from ingest.run import run
+
+        report = run(job, found, settings.ingest, console)
+        report.show(console)
     raise typer.Exit(report.exit_code)
 
 
@@ -150,9 +156,27 @@ def _address(endpoint: str, model: str, key_env: str) -> Address:
     return HttpAddress(endpoint, secret_in(key_env), model) if endpoint else HandleAddress(model)
 
 
-def _join(address: str, endpoint: str) -> None:
+@contextmanager
+def _joined(address: str, endpoint: str) -> Iterator[None]:
     """The job's own stages run in the cluster that embeds; with an endpoint, in a Ray of their own on this machine."""
-    if endpoint:
-        start_for_jobs()
-    else:
-        connect(address)
+    with ExitStack() as stack:
+        with _without_collecting():
+            if endpoint:
+                start_for_jobs()
+            else:
+                connect(address)
+            import ray
+
+            stack.callback(ray.shutdown)  # left to the end of the process, Ray waits half a second for lines of log
+        yield
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """For imports: what they make is no garbage, and never looked at again it costs nothing when the process ends."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

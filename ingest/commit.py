@@ -11,6 +11,7 @@ from ingest.ledger.records import DeadLetter, SourceState
 from ingest.receipts import Receipt, Trouble
 from ingest.sinks.base import VectorSink
 from ingest.sources.base import SourceFile
+from ingest.target import Target
 
 PASSING = frozenset({"missing", "unreadable", "timeout", "crashed", "not_embedded", "not_stored"})
 MOST_TROUBLES = 1_000
@@ -64,12 +65,13 @@ class Committer:
     A crash between any two of these steps leaves something that the next run does again, with the same end.
     """
 
-    def __init__(self, sink: VectorSink, ledger: Ledger, lease: Lease, physical: str, run_id: str) -> None:
+    def __init__(self, sink: VectorSink, ledger: Ledger, lease: Lease, target: Target, run_id: str) -> None:
         self._sink = sink
         self._ledger = ledger
         self._lease = lease
-        self._physical = physical
+        self._physical = target.physical
         self._run_id = run_id
+        self._was_empty = target.was_empty
 
     def commit(self, source: str, done: Expected) -> int:
         """Returns how many outdated chunks were deleted. Raises SetupError if the store or the ledger fails.
@@ -78,7 +80,7 @@ class Committer:
         done: the next run begins it again. `done.is_stored` says whether it is.
         """
         self._lease.check()
-        stored = self._sink.keys_of(self._physical, source)
+        stored = self._stored(source, done)
         if not done.keys <= stored:
             done.add_trouble(Trouble("write", "not_stored", NOT_STORED))
         done.is_stored = bool(done.keys) and done.keys <= stored and not done.is_cut_short
@@ -100,6 +102,12 @@ class Committer:
         letter = self._letter(source, done) if done.troubles else None
         self._ledger.commit(self._lease, self._physical, state, letter)
         return len(outdated)
+
+    def _stored(self, source: str, done: Expected) -> set[str]:
+        """Keys that the store holds of the source. By key is cheap; by source, some stores look at all they have."""
+        if self._was_empty:  # no earlier run has left anything outdated
+            return set(self._sink.existing(self._physical, list(done.keys)))
+        return self._sink.keys_of(self._physical, source)
 
     def prune(self, gone: tuple[str, ...]) -> int:
         """Delete what is stored of sources that are no longer there. Returns how many chunks it was."""

@@ -1,4 +1,4 @@
-"""The Ray Data job: parse and chunk ▸ embed ▸ write. Units of work in, receipts out."""
+"""The Ray Data job: parse and chunk ▸ embed and write. Units of work in, receipts out."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import UserCodeException  # type: ignore[attr-defined]
 from ray.exceptions import RayError
 
+from ingest.embedding.base import HandleAddress
 from ingest.receipts import Receipt
-from ingest.stages.embed import EmbedChunks
 from ingest.stages.parse import ParseAndChunk
-from ingest.stages.write import WriteChunks
+from ingest.stages.sharing import NICENESS, most_parsers
+from ingest.stages.store import EmbedAndWrite
 from ingest.work import Sealed, StageSetup, WorkUnit
 from serve_app.core.errors import EmbedError, SetupError
 
 UNITS_PER_TASK = 1  # a slow or broken file holds up nobody else
-WAITING_CPUS = 0.05  # actors that wait for the replicas or the sink
+WAITING_CPUS = 0.05  # of the actor that waits for the replicas and the sink
+BUNDLES_AT_ONCE = 3  # in that actor, each of them a few batches: while one is written, the engine has the others
 BLOCK_BYTES = 8 * 2**20  # what a large file has come to so far goes on to the next stage
 
 
@@ -29,20 +31,12 @@ def receipts(units: Sequence[WorkUnit], setup: StageSetup) -> Iterator[Receipt]:
     """
     dataset = parsed(units, setup)
     dataset = dataset.map_batches(
-        EmbedChunks,
-        fn_constructor_args=(Sealed(setup),),
+        EmbedAndWrite,
+        fn_constructor_args=(Sealed(setup), NICENESS),
         batch_size=setup.settings.rows_per_write,
         batch_format="pyarrow",
         num_cpus=WAITING_CPUS,
-        compute=ActorPoolStrategy(size=1),
-    )
-    dataset = dataset.map_batches(
-        WriteChunks,
-        fn_constructor_args=(Sealed(setup),),
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=WAITING_CPUS,
-        compute=ActorPoolStrategy(size=1),
+        compute=ActorPoolStrategy(size=1, max_concurrent_calls_per_actor=BUNDLES_AT_ONCE),
     )
     for row in rows_of(dataset):
         yield Receipt.from_json(str(row["receipt"]))
@@ -53,18 +47,22 @@ def parsed(units: Sequence[WorkUnit], setup: StageSetup) -> ray.data.Dataset:
     logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)  # importing it has set the level
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
+    context.memory_usage_poll_interval_s = None  # a thread in every task, for statistics that nobody reads
     context.raise_original_map_exception = True  # wrapped, it would lose its cause, our sentence, between processes
     settings = setup.settings.parse
+    cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    beside_replicas = isinstance(setup.address, HandleAddress)
+    parsers = most_parsers(settings.actors, len(units), cpus, beside_replicas=beside_replicas)
     dataset: ray.data.Dataset = ray.data.from_items(
         [{"unit": unit.to_json()} for unit in units], override_num_blocks=len(units)
     )
     return dataset.map_batches(
         ParseAndChunk,
-        fn_constructor_args=(Sealed(setup),),
+        fn_constructor_args=(Sealed(setup), NICENESS),
         batch_size=UNITS_PER_TASK,
         batch_format="pyarrow",
         num_cpus=settings.cpus,
-        compute=ActorPoolStrategy(min_size=1, max_size=settings.actors),
+        compute=ActorPoolStrategy(min_size=1, max_size=parsers),
     )
 
 

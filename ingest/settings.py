@@ -23,7 +23,9 @@ class ParseSettings(_Settings):
     memory_mib: int = Field(2048, ge=256, description="Most memory for one file, the parser included.")
     max_file_mib: int = Field(256, ge=1, description="Larger files are left out; JSONL and Parquet may be of any size.")
     actors: int = Field(
-        4, ge=1, description="Most parsing actors at a time; the cluster's free CPUs are the other limit."
+        4,
+        ge=1,
+        description="Most parsing actors at a time; the other limits: free CPUs, and one for every two of the cluster.",
     )
     cpus: float = Field(0.4, gt=0, description="Logical CPUs of one parsing actor.")
 

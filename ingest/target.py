@@ -19,6 +19,7 @@ class Target:
     alias: str
     physical: str
     live: str  # what the alias stands for while this run writes; the same as `physical` unless it is a rebuild
+    was_empty: bool  # no chunk was in `physical` when it was opened
 
     @property
     def is_rebuild(self) -> bool:
@@ -47,11 +48,12 @@ def open_target(sink: VectorSink, ledger: Ledger, alias: str, fingerprint: Finge
         sink.point(alias, spec.name)
         live = spec.name
     _, remembered = ledger.totals(spec.name)
-    if sink.count(spec.name) < remembered:  # the store has been emptied, restored or tampered with: look at every file
+    stored = sink.count(spec.name)
+    if stored < remembered:  # the store has been emptied, restored or tampered with: look at every file
         ledger.doubt(spec.name)
     state: CollectionStage = "live" if live == spec.name else "building"
     ledger.remember_collection(alias, spec.name, fingerprint.to_json(), state)
-    return Target(alias, spec.name, live)
+    return Target(alias, spec.name, live, stored == 0)
 
 
 def drop_all(sink: VectorSink, ledger: Ledger, alias: str) -> None:

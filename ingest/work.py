@@ -40,6 +40,7 @@ class StageSetup:
     tenant: str
     run_id: str
     mask_secret: str = field(default="", repr=False)
+    store_was_empty: bool = False  # nothing was in the collection when the run began, so nothing need be looked up
 
 
 class Sealed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 WAIT_S = 30.0  # for other processes that write
+LOCKED_PAUSE_S = 0.05
 SALT_BYTES, NONCE_BYTES, KEY_BYTES = 16, 12, 32
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**15, 8, 1  # 32 MiB and some tens of milliseconds, once a process
 PROOF = b"embed-cluster vault"
@@ -54,7 +56,7 @@ class Vault:
         self._path = Path(path)
         _create(self._path)
         with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection)
             connection.executescript(SCHEMA)
             connection.execute("BEGIN IMMEDIATE")
             if _fact(connection, "salt") is None:
@@ -84,6 +86,20 @@ class Vault:
             raise SetupError(
                 f"the vault {self._path} cannot be used ({error}): check that it is a vault, the rights and the disk"
             ) from None
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for its lock here, whatever the timeout, when two processes open a new file at once."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(LOCKED_PAUSE_S)
+        else:
+            return
 
 
 def reveal(vault_path: str, secret: str, token: str) -> str:

@@ -8,7 +8,8 @@ import os
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -41,7 +42,7 @@ class LiteServer:
     def __enter__(self) -> LiteServer:
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._users = open_for_lock(self._data_dir / USERS)
+            self._open()
         except OSError as error:
             raise SetupError(
                 f"Milvus Lite needs {self._data_dir} to be a folder that it can write to ({error.strerror}); "
@@ -64,6 +65,15 @@ class LiteServer:
             time.sleep(POLL_S)
         if self._child is not None and not self._is_served():
             _wait(self._child, 0)  # it is gone; a server that others still use is left to them
+
+    def begin(self) -> None:
+        """Start the server unless there is one, and do not wait for it. Raises OSError without a folder for it."""
+        self._open()
+        if try_lock(self._users, fcntl.LOCK_SH) and not self._is_served():
+            self._child = self._spawn()
+
+    def _open(self) -> None:
+        self._users = open_for_lock(self._data_dir / USERS)
 
     def _attach(self) -> int:
         """The port of the live server, which is started if there is none."""
@@ -123,6 +133,24 @@ class LiteServer:
                 f"close it; {LOG} there has the details."
             )
         return True
+
+
+@contextmanager
+def begun_early(data_dir: Path) -> Iterator[None]:
+    """The server of a folder that has been used before starts now, and is there when somebody opens it in the block.
+
+    Nothing is raised and nothing made: what is wrong with the folder is told to those who open it.
+    """
+    server = LiteServer(data_dir)
+    try:
+        server.begin()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.__exit__(None, None, None)
 
 
 def _wait(child: int, options: int) -> tuple[int, int]:

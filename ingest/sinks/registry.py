@@ -42,6 +42,19 @@ def open_sink(uri: str, create: bool = True) -> Iterator[tuple[VectorSink, str]]
         yield sink, server.uri
 
 
+@contextmanager
+def begun_early(uri: str) -> Iterator[None]:
+    """A server that `open_sink` would have to wait for begins to start; other work fills the time until then."""
+    path = uri.removeprefix(LITE_SCHEME)
+    if not uri.startswith(LITE_SCHEME) or not Path(path).expanduser().is_dir() or not path:
+        yield
+        return
+    from ingest.sinks import lite_server
+
+    with lite_server.begun_early(Path(path)):
+        yield
+
+
 def connect_sink(uri: str, place: str = "") -> VectorSink:
     """A sink on a store that already runs; the caller closes it. Messages call it `place`, or by its address.
 

@@ -29,12 +29,13 @@ class EmbedChunks:
         self._embedder = open_embedder(setup.address, setup.served, settings.slices_in_flight, settings.slice_timeout_s)
         self._sink = connect_sink(setup.sink_uri)
         self._collection = setup.physical
+        self._was_empty = setup.store_was_empty
         self._size = setup.served.size(settings.dimensions)
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         kinds, keys, digests = (batch.column(name).to_pylist() for name in ("kind", "key", "digest"))
         chunks = [index for index, kind in enumerate(kinds) if kind == CHUNK]
-        stored = await asyncio.to_thread(self._sink.existing, self._collection, [keys[index] for index in chunks])
+        stored = await self._stored([keys[index] for index in chunks])
         fates: dict[int, str] = {
             index: KEPT if stored[keys[index]] == digests[index] else REWRITTEN
             for index in chunks
@@ -46,6 +47,10 @@ class EmbedChunks:
         fate_column = pa.array([fates.get(index) for index in range(len(batch))], pa.string())
         done = batch.drop_columns(["ids"]).append_column(VECTOR, vector_column(vectors))
         return done.append_column(FATE, fate_column)
+
+    async def _stored(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Digests by key, of those that an earlier run has left; what this one has written it need not look up."""
+        return {} if self._was_empty else await asyncio.to_thread(self._sink.existing, self._collection, keys)
 
     async def _take_over(self, keys: Sequence[str], rows: list[int], vectors: Vectors, fates: dict[int, str]) -> None:
         """Stored vectors for chunks that are only written again; one that has just gone is embedded."""

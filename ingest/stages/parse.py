@@ -26,6 +26,7 @@ from ingest.rows import END, PROBLEM, chunk_row, table_of
 from ingest.settings import MIB
 from ingest.sources.corpus import CORPUS_FORMATS, read_documents
 from ingest.sources.read import read_bytes, read_sidecar
+from ingest.stages.sharing import be_nice
 from ingest.work import Sealed, WorkUnit
 from serve_app.core.errors import DocumentError
 
@@ -68,7 +69,8 @@ class _Unit:
 class ParseAndChunk:
     """An actor. Takes tables with one column, `unit`."""
 
-    def __init__(self, sealed: Sealed) -> None:
+    def __init__(self, sealed: Sealed, niceness: int = 0) -> None:
+        be_nice(niceness)
         setup = sealed.open()
         settings = setup.settings
         self._settings = settings

@@ -21,7 +21,7 @@ import pytest
 from ingest.records import Chunk
 from ingest.sinks.base import CollectionSpec, Row
 from ingest.sinks.lite_server import LiteServer
-from ingest.sinks.registry import connect_sink, open_sink
+from ingest.sinks.registry import begun_early, connect_sink, open_sink
 from serve_app.core.errors import SetupError
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +102,24 @@ def test_workers_reach_the_store_under_the_uri_that_open_sink_gives(tmp_path: Pa
         worker.close()
         assert uri.startswith("http://127.0.0.1:")
         assert sink.count("notes") == 1
+
+
+def test_the_server_of_a_used_folder_can_begin_before_anybody_opens_it(tmp_path: Path) -> None:
+    store = f"milvus-lite:{tmp_path}"
+    with LiteServer(tmp_path) as used:
+        before = used.uri
+    with begun_early(store):
+        assert eventually(lambda: b'"port"' in (tmp_path / "server.json").read_bytes())
+        early = json.loads((tmp_path / "server.json").read_text())["pid"]
+        with open_sink(store) as (_, uri):
+            assert json.loads((tmp_path / "server.json").read_text())["pid"] == early
+            assert uri != before
+    assert not listens(uri)
+
+
+def test_nothing_begins_early_where_nothing_has_been_stored(tmp_path: Path) -> None:
+    with begun_early(f"milvus-lite:{tmp_path / 'new'}"), begun_early("postgresql://nowhere/none"):
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_second_process_shares_the_server_and_may_stay_longer_than_the_one_that_started_it(tmp_path: Path) -> None:

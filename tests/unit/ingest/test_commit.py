@@ -12,6 +12,7 @@ from ingest.ledger.lease import Lease
 from ingest.ledger.ledger import Ledger, open_ledger
 from ingest.receipts import Receipt, Trouble
 from ingest.sources.base import SourceFile
+from ingest.target import Target
 
 FILE = SourceFile("file:///docs/a.md", "/docs/a.md", "a.md", "md", size=7, root="file:///docs/", modified="5")
 SOURCE = FILE.uri
@@ -26,8 +27,18 @@ class KeysOfOneSource:
     def keys_of(self, _collection: str, _source: str) -> set[str]:
         return set(self.keys)
 
+    def existing(self, _collection: str, keys: list[str]) -> dict[str, str]:
+        return dict.fromkeys(self.keys.intersection(keys), "")
+
     def delete(self, _collection: str, keys: list[str]) -> None:
         self.keys -= set(keys)
+
+
+class SlowBySource(KeysOfOneSource):
+    """A store that had better not be asked for all that it holds of a source."""
+
+    def keys_of(self, _collection: str, source: str) -> set[str]:
+        raise AssertionError(source)
 
 
 @pytest.fixture
@@ -43,8 +54,9 @@ def lease(ledger: Ledger) -> Iterator[Lease]:
         yield held
 
 
-def committer(store: KeysOfOneSource, ledger: Ledger, lease: Lease) -> Committer:
-    return Committer(store, ledger, lease, "docs__1", "run")  # type: ignore[arg-type]
+def committer(store: KeysOfOneSource, ledger: Ledger, lease: Lease, *, was_empty: bool = False) -> Committer:
+    target = Target("docs", "docs__1", "docs__1", was_empty)
+    return Committer(store, ledger, lease, target, "run")  # type: ignore[arg-type]
 
 
 def arrived(*keys: str, troubles: tuple[Trouble, ...] = ()) -> Expected:
@@ -83,6 +95,16 @@ def test_nothing_is_deleted_while_something_new_is_missing_in_the_store(ledger: 
     assert ledger.sources("docs__1") == {}
     (letter,) = ledger.letters("docs")
     assert (letter.reason, letter.permanent) == ("not_stored", False)
+
+
+@pytest.mark.parametrize(("stored", "is_stored"), [(("new", "newer"), True), (("new",), False)])
+def test_in_a_store_that_was_empty_what_was_written_is_verified_all_the_same(
+    ledger: Ledger, lease: Lease, stored: tuple[str, ...], is_stored: bool
+) -> None:
+    done = arrived("new", "newer")
+    assert committer(SlowBySource(*stored), ledger, lease, was_empty=True).commit(SOURCE, done) == 0
+    assert done.is_stored == is_stored
+    assert (SOURCE in ledger.sources("docs__1")) == is_stored
 
 
 def test_a_file_that_cannot_be_read_keeps_what_is_stored_of_it(ledger: Ledger, lease: Lease) -> None:
