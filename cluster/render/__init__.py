@@ -1,0 +1,1 @@
+"""One ClusterConfig → what Ray Serve and Kubernetes are told. Pure: the same config gives the same bytes."""

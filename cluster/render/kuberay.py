@@ -1,0 +1,44 @@
+"""Everything the cluster is on Kubernetes, file by file, in the order to apply it."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from cluster.config import ClusterConfig
+from cluster.monitoring.rules import render_rules
+from cluster.render.access import render_access
+from cluster.render.ingest_jobs import render_ingest, render_ray_job
+from cluster.render.ingest_schedule import render_ray_cron_job, render_schedule
+from cluster.render.monitoring import render_monitoring
+from cluster.render.network import render_network
+from cluster.render.objects import Manifest
+from cluster.render.rayservice import render_rayservice
+from cluster.render.storage import render_storage
+
+Files = dict[str, list[Manifest]]
+
+
+def render_kuberay(config: ClusterConfig) -> list[Manifest]:
+    """All objects that run. Raises SetupError where pods cannot have what is configured, or nodes do not suffice."""
+    return list(chain.from_iterable(kuberay_files(config).values()))
+
+
+def kuberay_files(config: ClusterConfig) -> Files:
+    """The same by file name. Raises SetupError likewise."""
+    files = {
+        "access.yaml": render_access(config),
+        "network.yaml": render_network(config),
+        "storage.yaml": render_storage(config),
+        "rayservice.yaml": [render_rayservice(config)],
+        "ingest.yaml": [*render_ingest(config), *render_schedule(config)],
+        "monitoring.yaml": render_monitoring(config, render_rules()),
+    }
+    return {name: objects for name, objects in files.items() if objects}
+
+
+def extra_files(config: ClusterConfig) -> Files:
+    """What is not applied with the rest: one run by hand, and KubeRay's own schedule in place of the CronJob."""
+    return {
+        "ingest-now.yaml": [render_ray_job(config)],
+        "ray-cron-job.yaml": [render_ray_cron_job(config)],
+    }
