@@ -5,25 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import chain
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from cluster import rules_capacity
 from serve_app.core.instructions import MAX_INSTRUCTION_CHARACTERS
-from serve_app.settings import AppSettings, AuthSettings, LimitSettings, ModelSettings, ObservabilitySettings
+from serve_app.settings import AuthSettings, LimitSettings, ModelSettings, ObservabilitySettings
+
+if TYPE_CHECKING:
+    from cluster.config import ClusterConfig
 
 PRESET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_NAME_CHARACTERS = 128
 WEB_SCHEMES = ("http", "https")
 
 
-def problems(app: AppSettings) -> Iterator[str]:
+def problems(config: ClusterConfig) -> Iterator[str]:
     """Everything that is wrong, each as "`key`: rule; fix" without a full stop."""
     return chain(
-        _models(app.models),
-        _presets(app.live.presets),
-        _limits(app.limits),
-        _auth(app.auth),
-        _origins(app.router.cors_origins),
-        _observability(app.observability),
+        _models(config.models),
+        _presets(config.presets),
+        _limits(config.limits),
+        _auth(config.auth),
+        _origins(config.router.cors_origins),
+        _observability(config.observability),
+        rules_capacity.autoscaling(config.models, config.limits),
+        rules_capacity.messages(config.models, config.limits),
+        rules_capacity.drain(config.limits, config.kubernetes) if "kubernetes" in config.model_fields_set else (),
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.clusters import embedctl, free_port
 
 
-def _sentence(*arguments: str) -> str:
+def _sentence(*arguments: str, exit_code: int = 1) -> str:
     finished = embedctl(*arguments, timeout_s=60)
 
-    assert finished.returncode == 1, finished.stdout
+    assert finished.returncode == exit_code, finished.stdout
     assert "Traceback" not in finished.stderr
     assert finished.stderr.startswith("embedctl: ")
     assert len(finished.stderr.strip().splitlines()) == 1
@@ -41,7 +41,18 @@ def test_an_unknown_key_in_the_configuration_names_the_nearest(tmp_path: Path) -
     config = tmp_path / "cluster.yaml"
     config.write_text("http: {prot: 8000}\n")
 
-    assert "`port`" in _sentence("serve", "--config", str(config))
+    assert "`port`" in _sentence("serve", "--config", str(config), exit_code=2)
+
+
+def test_models_that_do_not_fit_the_described_hardware_stop_before_anything_starts(tmp_path: Path) -> None:
+    config = tmp_path / "cluster.yaml"
+    config.write_text("models: [{path: Qwen/Qwen3-Embedding-8B}]\nhardware: {gpu: t4, gpus_per_node: 1}\n")
+
+    assert "of weights" in _sentence("serve", "--config", str(config), exit_code=2)
+
+
+def test_a_preset_that_does_not_exist_is_named_with_the_nearest() -> None:
+    assert "`fleet`" in _sentence("search", "anything", "--config", "preset:fleat", exit_code=2)
 
 
 def test_searching_without_a_cluster_says_how_to_start_one() -> None:

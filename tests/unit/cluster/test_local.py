@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import local
+from cluster import environment, local
 from cluster.config import ClusterConfig
 from cluster.keys import create_key
+from cluster.preflight import check_resources
 from serve_app.core.errors import SetupError
 from tests.unit.serve_app.checkpoints import qwen3_checkpoint
 
@@ -31,15 +32,15 @@ def test_haproxy_is_asked_for_no_more_connections_than_it_may_open(
     monkeypatch: pytest.MonkeyPatch, open_files: int, connections: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, open_files))
-    assert local._connections() == connections
+    assert environment._connections() == connections
 
 
 def test_the_resources_of_every_tensor_parallel_rank_count() -> None:
     models = [{"path": "a/b", "gpus_per_replica": 1, "tensor_parallel": 2, "replicas": 3}]
     config = ClusterConfig.model_validate({"models": models})
-    local._check_resources(config, {"CPU": 8, "GPU": 6})
+    check_resources(config, {"CPU": 8, "GPU": 6}, "this machine")
     with pytest.raises(SetupError, match=r"asks for 6 GPUs and this machine has 5: .*`tensor_parallel`"):
-        local._check_resources(config, {"CPU": 8, "GPU": 5})
+        check_resources(config, {"CPU": 8, "GPU": 5}, "this machine")
 
 
 def free_port() -> int:
@@ -72,4 +73,4 @@ def test_missing_reference_vectors_are_found_before_the_start(checkpoint: Path, 
 def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "ek_1")
     monkeypatch.delenv("NO_KEY", raising=False)
-    assert (local.secret_in("SOME_KEY"), local.secret_in("NO_KEY")) == ("ek_1", "")
+    assert (environment.secret_in("SOME_KEY"), environment.secret_in("NO_KEY")) == ("ek_1", "")

@@ -11,6 +11,7 @@ import yaml
 from cluster.config import ClusterConfig, load_config
 from cluster.watch import LIVE_KEYS, ConfigWatch, compare, follow
 from serve_app.core.errors import SetupError
+from serve_app.settings import LiveSettings
 
 BASE: dict[str, Any] = {"models": [{"path": "a/b"}], "presets": {"legal": "Find the clause", "faq": "Find the answer"}}
 
@@ -59,6 +60,12 @@ def test_changed_presets_are_applied_once_and_named(cluster: Cluster) -> None:
     assert [config.presets for config in cluster.applied] == [presets]
 
 
+def test_changed_limits_are_applied_beside_presets(cluster: Cluster) -> None:
+    cluster.write({**BASE, "presets": {}, "limits": {"max_inputs": 7, "max_wait_s": 3}})
+    assert cluster.look() == ["Applied cluster.yaml: limits max_inputs, max_wait_s; presets legal, faq"]
+    assert cluster.applied[-1].limits.max_inputs == 7
+
+
 def test_a_removed_preset_is_named(cluster: Cluster) -> None:
     cluster.write({"models": BASE["models"]})
     assert cluster.look() == ["Applied cluster.yaml: presets legal, faq"]
@@ -74,8 +81,8 @@ def test_a_change_that_is_taken_back_is_applied_too(cluster: Cluster) -> None:
 
 
 def test_other_changes_are_named_and_not_applied(cluster: Cluster) -> None:
-    cluster.write({**BASE, "models": [{"path": "a/b", "replicas": 2}], "limits": {"max_inputs": 7}})
-    assert cluster.look(5) == ["cluster.yaml changed; restart to apply: models.0.replicas, limits.max_inputs"]
+    cluster.write({**BASE, "models": [{"path": "a/b", "replicas": 2}], "router": {"cache_mib": 7}})
+    assert cluster.look(5) == ["cluster.yaml changed; restart to apply: models.0.replicas, router.cache_mib"]
     assert cluster.applied == []
 
 
@@ -175,10 +182,8 @@ def test_new_presets_change_no_version_and_reach_the_router_alone(
     assert {name: version for name, (version, _) in old.items()} == {
         name: version for name, (version, _) in new.items()
     }
-    assert {name: config for name, (_, config) in new.items()} == {
-        "Router": {"presets": {"faq": "Find it"}},
-        "Embedder-b": None,
-    }
+    assert new["Router"][1] == LiveSettings(presets={"faq": "Find it"}).model_dump()
+    assert new["Embedder-b"] == old["Embedder-b"]
 
 
 def test_other_settings_change_the_versions_of_what_they_concern(
