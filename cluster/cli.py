@@ -15,8 +15,21 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cluster import collections, dlq, evaluate_cli, ingest_cli, keys
-from cluster.config import ClusterConfig, load_config
+from cluster import (
+    collections,
+    dlq,
+    drain,
+    evaluate_cli,
+    ingest_cli,
+    keys,
+    lifecycle_cli,
+    monitor_cli,
+    plan_cli,
+    render_cli,
+    weights,
+)
+from cluster.config import ClusterConfig, ConfigError, load_config
+from cluster.options import ConfigOption
 from serve_app.core.errors import EmbedError, SetupError
 
 app = typer.Typer(
@@ -27,7 +40,14 @@ app = typer.Typer(
     help=__doc__,
 )
 app.command()(ingest_cli.ingest)
+app.command()(plan_cli.plan)
+for lifecycle_command in (lifecycle_cli.deploy, lifecycle_cli.status, lifecycle_cli.down, lifecycle_cli.env):
+    app.command()(lifecycle_command)
 app.command("eval")(evaluate_cli.evaluate)
+app.command()(monitor_cli.monitor)
+app.add_typer(render_cli.commands, name="render")
+app.command()(weights.weights)
+app.command()(drain.drain)
 dlq.commands.command()(ingest_cli.retry)
 for name, commands in (("keys", keys.commands), ("dlq", dlq.commands), ("collections", collections.commands)):
     app.add_typer(commands, name=name)
@@ -35,7 +55,6 @@ FILE_EVERY_S = 1.0
 console = Console()
 problems = Console(stderr=True)
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="cluster.yaml; every key has a default.")]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Checkpoint directory or hub name.")]
 ServedOption = Annotated[str, typer.Option("--model", "-m", help="Served name; default: the cluster's first model.")]
 CollectionOption = Annotated[str, typer.Option("--collection", help="Collection to write or search.")]
@@ -109,7 +128,7 @@ def search(
 
     Example: `embedctl search "How long is the warranty?" --hybrid --filter "source_file = 'contract.pdf'"`
     """
-    from cluster.local import secret_in
+    from cluster.environment import secret_in
     from cluster.show import print_hits
     from ingest import search as searching
 
@@ -143,7 +162,7 @@ def verify(
     Exit code 1 if one of them differs. Takes four bytes of memory for each parameter of the model.
     """
     from cluster import verify as verifying
-    from cluster.local import secret_in
+    from cluster.environment import secret_in
 
     settings = load_config(config)
     where = verifying.Endpoint(endpoint or settings.http.endpoint, secret_in(key_env))
@@ -171,20 +190,18 @@ def _say(line: str) -> None:
 
 
 def _serve_config(path: Path | None, model: str, host: str, port: int) -> ClusterConfig:
-    config = load_config(path)
-    if model:
-        config = config.with_model(model)
+    config = load_config(path, model)
     http = config.http.model_copy(update={**({"host": host} if host else {}), **({"port": port} if port else {})})
     return config.model_copy(update={"http": http})
 
 
 def main() -> None:
-    """Entry point: the product's own errors are one sentence and exit code 1, never a traceback."""
+    """Entry point: the product's own errors are one sentence and exit code 1 (2: the configuration), no traceback."""
     try:
         app()
     except EmbedError as error:
         problems.print(f"[red]embedctl:[/red] {escape(error.message)}", soft_wrap=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
 

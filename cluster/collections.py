@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:  # heavy, and `embedctl --help` does without
 
 commands = typer.Typer(no_args_is_help=True, help="List the collections of a store, and drop old ones.")
 console = Console()
-
-VALUE_CHARACTERS = 40  # of a fingerprint's value, in the table
 
 
 @commands.command("list")
@@ -105,22 +102,6 @@ def remove(ledger: Ledger, sink: VectorSink, alias: str, name: str, live: bool =
         sink.drop(name)
 
 
-def differences(fingerprint: str, live: str) -> str:
-    """In which fields two fingerprints (JSON objects) differ, as `field: this, not that`."""
-    ours, theirs = _flat(json.loads(fingerprint)), _flat(json.loads(live))
-    fields = [field for field in sorted({*ours, *theirs}) if ours.get(field) != theirs.get(field)]
-    return "; ".join(f"{field}: {ours.get(field, '-')}, not {theirs.get(field, '-')}" for field in fields)
-
-
-def _flat(value: object, path: str = "") -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {path or "value": json.dumps(value, ensure_ascii=False)[:VALUE_CHARACTERS]}
-    flat: dict[str, str] = {}
-    for key, inner in value.items():
-        flat.update(_flat(inner, f"{path}.{key}" if path else str(key)))
-    return flat
-
-
 def _line(collection: CollectionState, known: list[CollectionState], ledger: Ledger, sink: VectorSink) -> list[str]:
     live = next((other for other in known if other.alias == collection.alias and other.state == "live"), collection)
     run = ledger.last_run(collection.physical)
@@ -131,7 +112,7 @@ def _line(collection: CollectionState, known: list[CollectionState], ledger: Led
         f"{sink.count(collection.physical):,}" if collection.physical in sink.names() else "missing",
         f"{ledger.totals(collection.physical)[0]:,}",
         "never" if run is None else f"{datetime.fromtimestamp(run.started, UTC):%Y-%m-%d %H:%M} {run.status}",
-        differences(collection.fingerprint, live.fingerprint),
+        _difference(collection, live),
     ]
 
 
@@ -140,3 +121,10 @@ def _state(collection: CollectionState, sink: VectorSink) -> str:
     if (collection.state == "live") == (target == collection.physical):
         return collection.state
     return f"{collection.state}, but the alias points to {target or 'nothing'}"
+
+
+def _difference(collection: CollectionState, live: CollectionState) -> str:
+    from ingest.fingerprint import Fingerprint, differences
+
+    ours, theirs = (Fingerprint.from_json(state.fingerprint).components for state in (collection, live))
+    return " ".join(differences(theirs, ours))

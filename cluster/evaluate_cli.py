@@ -42,7 +42,7 @@ def evaluate(
 
     Without --questions, the headings of the stored documents are the questions, and the chunks under them the answers.
     """
-    from cluster.local import secret_in
+    from cluster.environment import secret_in
     from ingest.embedding.base import HttpAddress
     from ingest.evaluate.report import save, show
     from ingest.evaluate.run import Plan

@@ -3,78 +3,34 @@
 from __future__ import annotations
 
 import logging
-import os
-import resource
+import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cluster.config import ClusterConfig
+from cluster.environment import prepare_client_environment, prepare_job_environment, prepare_local_environment
+from cluster.orphans import orphaned_proxy
+from cluster.preflight import check_resources
+from cluster.serve_state import application_state, cause_of
 from serve_app.core.errors import SetupError
 from serve_app.http.keys import read_keys
 from serve_app.model.checkpoint import locate, read_profile
 from serve_app.model.golden import read_golden
-from serve_app.settings import APP_NAME, EMBEDDER_CPUS, ROUTER_CPUS
+from serve_app.settings import APP_NAME
+
+if TYPE_CHECKING:
+    from ray.serve._private.client import ServeControllerClient
 
 APPLICATION = "serve_app.app"
 NO_CLUSTER = "Start a cluster with `embedctl serve`, or give the address of one with --address HOST:PORT."
-TOKEN_FILE = Path.home() / ".ray" / "auth_token"  # where a local cluster leaves it for this user
 REACH_TIMEOUT_S = 3.0
 OBJECT_STORE_BYTES = 512 * 2**20
-GRPC_MESSAGE_BYTES = 64 * 2**20  # Serve's default of 4 MiB is smaller than one slice of wide vectors
-MOST_CONNECTIONS = 100_000
-SPARE_FILES = 1024  # of HAProxy itself: sockets to listen on, health checks, logs
-
-# Serve reads these when it is imported, in every process of the cluster; `setdefault` lets an operator override them.
-SERVE_ENVIRONMENT = {
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(GRPC_MESSAGE_BYTES),
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # a line of log parsed in Python for every request; ours count it already
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # ten looks a second cost a laptop 5 % of a core
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.ingress.middlewares",
-    "RAY_worker_niceness": "0",  # Ray's default of 15 would let any other process of the machine go first
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "true",
-}
-
-# HAProxy's own ports and those of Serve's fallback proxy: any free ones, so that two clusters fit on one machine.
-PORT_VARIABLES = (
-    "RAY_SERVE_HAPROXY_METRICS_PORT",
-    "RAY_SERVE_HAPROXY_STATS_PORT",
-    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
-    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
-)
-
-
-def prepare_environment() -> None:
-    """Must run before `ray.serve` is imported, in every command that talks to the cluster."""
-    for key, value in SERVE_ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    os.environ.setdefault("RAY_SERVE_HAPROXY_MAXCONN", str(_connections()))
-
-
-def _connections() -> int:
-    """Clients that HAProxy lets in at once. Its default of 4,096 would keep the others waiting unanswered, where our
-    admission answers them. HAProxy sets two and a half open files aside for each, and does not start if it
-    cannot have them all.
-    """
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most_files == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(1, min(MOST_CONNECTIONS, (most_files - SPARE_FILES) * 2 // 5))
-
-
-def secret_in(variable: str) -> str:
-    """What an environment variable holds: secrets come that way, since a command line is there for all to read."""
-    return os.environ.get(variable, "")
 
 
 def check_before_start(config: ClusterConfig) -> None:
@@ -94,25 +50,20 @@ def check_before_start(config: ClusterConfig) -> None:
         try:
             probe.bind((config.http.host, config.http.port))
         except OSError as error:
+            orphan = orphaned_proxy(config.http.port)
+            remedy = (
+                "stop what uses it" if orphan is None else f"a killed cluster has left its HAProxy, `kill {orphan}`"
+            )
             raise SetupError(
                 f"Cannot listen on {config.http.host}:{config.http.port} ({error.strerror}): "
-                "stop what uses it or choose another port with --port."
+                f"{remedy} or choose another port with --port."
             ) from error
-
-
-def _choose_ports() -> None:
-    with ExitStack() as stack:  # all are held at once, so that no two are the same
-        for variable in PORT_VARIABLES:
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            os.environ.setdefault(variable, str(probe.getsockname()[1]))
 
 
 @contextmanager
 def local_cluster(config: ClusterConfig, say: Callable[[str], None]) -> Iterator[None]:
     """Run the configured application on this machine for as long as the context is open."""
-    prepare_environment()
-    _choose_ports()
+    prepare_local_environment()
     check_before_start(config)
     import ray
     from ray import serve
@@ -128,7 +79,7 @@ def local_cluster(config: ClusterConfig, say: Callable[[str], None]) -> Iterator
         object_store_memory=OBJECT_STORE_BYTES,
     )
     try:
-        _check_resources(config, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        check_resources(config, ray.cluster_resources(), "this machine")  # type: ignore[no-untyped-call]
         serve.start(http_options=HTTPOptions(host=config.http.host, port=config.http.port))
         say(f"Loading {', '.join(model.served_name for model in config.models)}")
         run_application(config)
@@ -150,19 +101,9 @@ def run_application(config: ClusterConfig) -> None:
     try:
         serve.run(import_module(APPLICATION).build(config.app), name=APP_NAME, route_prefix="/")
     except RuntimeError as error:
-        raise SetupError(f"The cluster did not start: {_cause(error)}") from error
-
-
-def _check_resources(config: ClusterConfig, machine: dict[str, float]) -> None:
-    """Serve would wait for ever for what the machine does not have."""
-    cpus = sum(EMBEDDER_CPUS * m.replicas for m in config.models) + ROUTER_CPUS * config.router.replicas
-    gpus = sum(m.gpus_per_replica * m.tensor_parallel * m.replicas for m in config.models)
-    for kind, wanted in (("CPU", cpus), ("GPU", gpus)):
-        if wanted > machine.get(kind, 0):
-            raise SetupError(
-                f"The configuration asks for {wanted:g} {kind}s and this machine has {machine.get(kind, 0):g}: "
-                "lower `replicas`, `gpus_per_replica` or `tensor_parallel`."
-            )
+        state = application_state(serve_details())
+        cause = state.cause if state is not None else cause_of([str(error)])
+        raise SetupError(f"The cluster did not start: {cause or cause_of([str(error)])}") from error
 
 
 def ray_address() -> str:
@@ -172,32 +113,49 @@ def ray_address() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
+def serve_details() -> dict[str, Any] | None:
+    """Everything that Serve on the connected cluster says of itself; None where it does not run.
+
+    Serve gives them over HTTP too, which would need the dashboard, and a way to its port.
+    """
+    client = _serve_client()
+    return client.get_serve_details() if client is not None else None
+
+
+def wait_for_http() -> None:
+    """Until the proxies know the application's replicas. Raises SetupError if they do not learn it."""
+    client = _serve_client()
+    if client is None:
+        raise SetupError("Serve was stopped while it was being waited for.")
+    try:
+        client.wait_for_proxies_serving()
+    except TimeoutError as error:
+        raise SetupError("The replicas are ready, but the HTTP proxies take no requests: is the port free?") from error
+
+
+def _serve_client() -> ServeControllerClient | None:
+    from ray.serve.context import _get_global_client
+
+    return _get_global_client(raise_if_no_controller_running=False)
+
+
 def problem() -> str:
     """What is wrong with the running application, in words; empty while it is well."""
-    from ray import serve
-
-    app = serve.status().applications.get(APP_NAME)
-    if app is None:
+    state = application_state(serve_details())
+    if state is None:
         return "the application is gone"
-    sick = [
-        f"{name} is {d.status.value.lower()}" for name, d in app.deployments.items() if d.status.value == "UNHEALTHY"
-    ]
-    return "; ".join(sick)
+    return "; ".join(f"{d.name} is unhealthy" for d in state.deployments.values() if d.status == "UNHEALTHY")
 
 
-def _cause(error: RuntimeError) -> str:
-    """The line of a replica's failure that a person can act on."""
-    from ray import serve
-
-    app = serve.status().applications.get(APP_NAME)
-    messages = (
-        [d.message for d in app.deployments.values() if "unhealthy" in d.status.lower() or "fail" in d.status.lower()]
-        if app
-        else []
+def _other_versions(text: str) -> str:
+    """Ray's lines about both sides as one sentence."""
+    (ray_there, ray_here), (python_there, python_here) = (
+        re.findall(rf"{name}: (\S+)", text) for name in ("Ray", "Python")
     )
-    lines = [line.strip() for text in messages or [str(error)] for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line.split(":")[0]]
-    return (errors or lines or [str(error)])[-1]
+    return (
+        f"The cluster runs Ray {ray_there} on Python {python_there} and this machine has Ray {ray_here} on Python "
+        f"{python_here}: run embedctl where both are the same, for instance on a node of the cluster."
+    )
 
 
 def _check_reachable(address: str) -> None:
@@ -213,8 +171,7 @@ def _check_reachable(address: str) -> None:
 
 def start_for_jobs() -> None:
     """A Ray on this machine for the stages of a job whose cluster is somewhere else; it ends with this process."""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    prepare_environment()
+    prepare_job_environment()
     import ray
 
     ray.init(
@@ -228,11 +185,7 @@ def start_for_jobs() -> None:
 
 def connect(address: str) -> None:
     """Join a running cluster as a client. Raises SetupError if there is none."""
-    os.environ.setdefault("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "1")  # a client has no event loop of its own
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if TOKEN_FILE.is_file():  # left to itself, Ray sends the token to `auto` only, and not to an address it is given
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    prepare_environment()
+    prepare_client_environment()
     _check_reachable(address)
     import ray
 
@@ -240,6 +193,10 @@ def connect(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise SetupError(NO_CLUSTER) from error
+    except RuntimeError as error:
+        if "ersion mismatch" not in str(error):
+            raise
+        raise SetupError(_other_versions(str(error))) from error
     import ray.serve
 
     logging.getLogger(ray.serve.__name__).setLevel(logging.ERROR)  # only now: importing it sets the level
