@@ -43,6 +43,7 @@ bench: $(READY)  ## Measure everything but the soak and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.wide --resume
 	@$(BIN)/python -m benchmarks.ingest --resume
 	@$(BIN)/python -m benchmarks.ingest_memory --resume
+	@$(BIN)/python -m benchmarks.autoscaling
 	@$(MAKE) --no-print-directory report
 
 soak: $(READY)  ## Ten minutes of steady load: does memory grow?
@@ -56,6 +57,7 @@ evaluate: $(READY)  ## Ingest a real corpus into three stores, and measure retri
 report: $(READY)  ## Rewrite tables and pictures of docs/benchmarks.md from the rows
 	@$(BIN)/python -m benchmarks.plots
 	@$(BIN)/python -m benchmarks.report
+	@$(BIN)/python -m benchmarks.autoscaling --report
 
 peers: $(READY)  ## Make the environments of the other servers that `make bench` compares with
 	@bash benchmarks/peers/setup.sh infinity
