@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -167,7 +168,10 @@ def _prepare_process(settings: ModelSettings) -> None:
     """vLLM is configured through its process's environment, and only before it is imported."""
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine runs in this process (ADR 2)
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("vllm").setLevel(os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING"))
+    # Left to itself, vLLM configures the logging of the whole process, which closes every handler that is there. Serve
+    # asks its own for the log file when a new controller looks for the replicas, and kills those that cannot say.
+    os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
     if settings.gpus_per_replica == 0:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread would take its core from the Router

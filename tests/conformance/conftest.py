@@ -47,9 +47,8 @@ def strict(
     settings = AppSettings(
         models=(model,),
         router=RouterSettings(raw_token_ids="reject"),  # a policy, not a secret
-        limits=LimitSettings(max_inputs=4, max_body_mib=1),
         auth=AuthSettings(keys_file=str(keys_file)),
-        live=LiveSettings(presets=PRESETS),
+        live=LiveSettings(presets=PRESETS, limits=LimitSettings(max_inputs=4, max_body_mib=1)),
     )
     key = create_key(keys_file, "--name", "conformance")
     with serve_router(settings, {cluster.model: embedder_handle(cluster.model)}) as url:

@@ -60,6 +60,7 @@ def only_from(package: str, *allowed: str) -> Callable[[str], bool]:
     return lambda imported: not is_within(imported, package) or is_within(imported, *allowed)
 
 
+INGEST_RULE = "ingestion uses of serving the core, the slice client, the tokenizer and what records metrics"
 CLUSTER_RULE = "the cluster uses of serving the core and what reads settings, checkpoints, keys and golden vectors"
 RULES = {
     "core imports the standard library, numpy and itself": Rule(
@@ -68,9 +69,17 @@ RULES = {
     "serving knows no ingestion": Rule("serve_app", only_from("ingest")),
     "serving knows no cluster": Rule("serve_app", only_from("cluster")),
     "ingestion knows no cluster": Rule("ingest", only_from("cluster")),
-    "ingestion uses of serving the core, the slice client and the tokenizer": Rule(
+    INGEST_RULE: Rule(
         "ingest",
-        only_from("serve_app", "serve_app.core", "serve_app.dispatch.slice_client", "serve_app.model.tokenizer"),
+        only_from(
+            "serve_app",
+            "serve_app.core",
+            "serve_app.dispatch.slice_client",
+            "serve_app.model.tokenizer",
+            "serve_app.telemetry.metrics",
+            "serve_app.telemetry.recorder",
+            "serve_app.telemetry.ray_metrics",
+        ),
     ),
     CLUSTER_RULE: Rule(
         "cluster",
@@ -87,7 +96,7 @@ RULES = {
 }
 VLLM_HOME = "serve_app.engines.vllm_engine"
 ENVIRONMENT_HOMES = {
-    "cluster.local",  # Serve's switches, before it is imported
+    "cluster.environment",  # Serve's switches, before it is imported
     VLLM_HOME,  # vLLM's switches, before it is imported
     "ingest.sinks.lite_process",  # Milvus Lite's switches, before it is imported, in a process of its own
     "ingest.sinks.lite_server",  # hands its own environment on to the server it starts, and reads nothing from it
@@ -158,20 +167,21 @@ BREACHES = [  # rule, module, source
     ("serving knows no cluster", "serve_app.app", "import cluster.config as c"),
     ("ingestion knows no cluster", "ingest.stages", "from cluster import config"),
     (
-        "ingestion uses of serving the core, the slice client and the tokenizer",
+        INGEST_RULE,
         "ingest.stages",
         "from serve_app.settings import ModelSettings",
     ),
     (
-        "ingestion uses of serving the core, the slice client and the tokenizer",
+        INGEST_RULE,
         "ingest.x",
         "from serve_app import checkpoint",
     ),
     (
-        "ingestion uses of serving the core, the slice client and the tokenizer",
+        INGEST_RULE,
         "ingest.x",
         "import serve_app.tokenizer_tools",
     ),
+    (INGEST_RULE, "ingest.x", "from serve_app.telemetry import tracing"),
     (
         CLUSTER_RULE,
         "cluster.local",
@@ -204,6 +214,7 @@ def test_every_rule_has_a_breach_above() -> None:
         ("serve_app.router", "import ray\nfrom serve_app.settings import X"),
         ("ingest.x", "from serve_app.core import dimensions\nfrom serve_app.model.tokenizer import TextTokenizer"),
         ("ingest.x", "import ray\nfrom serve_app.dispatch.slice_client import slice_sender"),
+        ("ingest.x", "from serve_app.telemetry.metrics import INGEST_FILES"),
         ("cluster.x", "from ingest.pipeline import run\nfrom serve_app.model.checkpoint import locate"),
         ("cluster.x", "from importlib import import_module\nimport_module('serve_app.app')"),
         ("clusters.x", "from serve_app.app import build"),
