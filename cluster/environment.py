@@ -28,6 +28,7 @@ SERVE_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # a line of log parsed in Python for every request; ours count it already
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # ten looks a second cost a laptop 5 % of a core
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.ingress.middlewares",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # after the default of 5 a slow machine starts it anew, and so on
     "RAY_worker_niceness": "0",  # Ray's default of 15 would let any other process of the machine go first
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
