@@ -1,0 +1,264 @@
+"""A Ray cluster of several nodes on this machine, each a `ray start` of its own, to be killed, drained and restarted.
+
+What tells the nodes apart on one machine is what tells machines apart elsewhere: own ports, an own directory and an own
+environment. A process belongs to the node whose mark it has inherited in its environment, whoever its parent is by
+then, so that nothing outlives a test.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+
+from cluster.environment import PORT_VARIABLES, node_environment
+from tests.clusters import user_environment
+
+MARK = "EMBED_TEST_NODE"
+STARTED = "Ray runtime started"  # what `ray start` says
+PORTS = 20_000, 29_000
+START_WITHIN_S, STOP_WITHIN_S = 180.0, 30.0
+NODE_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # workers wait for their head so long; KubeRay sets the same
+    "RAY_raylet_start_wait_time_s": "120",  # several nodes that start on one machine take their time
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+}
+OBJECT_STORE_BYTES = 128 * 2**20
+COMMON_OPTIONS = (
+    *("--min-worker-port", "0", "--max-worker-port", "0"),  # any free ones: all nodes would take them from one range
+    *("--include-log-monitor", "false"),
+    "--disable-usage-stats",
+)
+AGENT_PORTS = ("--dashboard-agent-listen-port", "--metrics-export-port")  # Ray's defaults are the same on every node
+
+
+def wait_until(is_true: Callable[[], bool], what: str, within_s: float) -> float:
+    """Seconds that it took. Raises AssertionError, naming `what` was waited for, if it does not happen in time."""
+    started = time.monotonic()
+    while not is_true():
+        assert time.monotonic() - started < within_s, f"{what} did not happen within {within_s:.0f} s"
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+@dataclass(slots=True)
+class Node:
+    """One `ray start --block` and all that has come of it."""
+
+    name: str
+    http_port: int
+    command: list[str]
+    environment: dict[str, str]
+    directory: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        return self.directory.with_suffix(".log")
+
+    @property
+    def endpoint(self) -> str:
+        """Of the node's own HAProxy; it is there while Serve wants a proxy on this node."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def is_alive(self) -> bool:
+        return bool(self.named("raylet"))
+
+    @property
+    def ray_id(self) -> str:
+        """As Ray names the node. Raises ValueError if its raylet is not running."""
+        (raylet,) = self.named("raylet")
+        return next(value for word in raylet.cmdline() if (value := word.removeprefix("--node_id=")) != word)
+
+    def launch(self) -> None:
+        """Start the node, again if it has died: then with an empty disk, as a new pod."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        with self.log.open("wb") as output:
+            started = subprocess.Popen(
+                self.command, stdout=output, stderr=subprocess.STDOUT, env=self.environment, start_new_session=True
+            )
+        self.started.append(started)
+
+    def wait(self) -> None:
+        """Returns when the node has joined. Raises AssertionError if it does not."""
+        deadline = time.monotonic() + START_WITHIN_S
+        while STARTED not in (log := self.log.read_text()):
+            is_starting = self.started[-1].poll() is None and time.monotonic() < deadline
+            assert is_starting, f"{self.name} did not start:\n{log}"
+            time.sleep(0.1)
+
+    def processes(self) -> list[psutil.Process]:
+        mark = self.environment[MARK]
+        return [process for process in psutil.process_iter() if _mark_of(process) == mark]
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """The processes of the replicas, of a deployment whose name begins so, that run here."""
+        return self.actors(f"ServeReplica:embed:{deployment}")
+
+    def named(self, program: str) -> list[psutil.Process]:
+        return [process for process in self.processes() if Path(_title_of(process).split(" ")[0]).name == program]
+
+    def actors(self, title: str) -> list[psutil.Process]:
+        return [process for process in self.processes() if _title_of(process).startswith(f"ray::{title}")]
+
+    def kill(self) -> None:
+        """As a machine dies: every process at once, and none can say goodbye."""
+        doomed = self.processes()
+        for process in doomed:
+            _signal(process, signal.SIGKILL)
+        psutil.wait_procs(doomed, timeout=STOP_WITHIN_S)
+        for started in self.started:
+            started.wait()
+
+    def stop(self) -> None:
+        """As Kubernetes ends a pod: a request to end, and death for what does not."""
+        processes = self.processes()
+        for process in processes:
+            if "start" in process.cmdline():
+                _signal(process, signal.SIGTERM)
+        psutil.wait_procs(processes, timeout=STOP_WITHIN_S)
+        self.kill()
+
+
+@dataclass(slots=True)
+class Nodes:
+    """A head, which holds no replicas, and workers."""
+
+    directory: Path
+    head: Node
+    environment: dict[str, str]
+    workers: list[Node] = field(default_factory=list)
+    started: int = 0
+
+    @property
+    def address(self) -> str:
+        """Of Ray, for clients of the cluster."""
+        return f"127.0.0.1:{self.head.command[self.head.command.index('--port') + 1]}"
+
+    @property
+    def everyone(self) -> list[Node]:
+        return [self.head, *self.workers]
+
+    def add_worker(self) -> Node:
+        """One more node, which is there when this returns."""
+        (worker,) = self.add_workers(1)
+        return worker
+
+    def add_workers(self, count: int) -> list[Node]:
+        """More nodes with one logical CPU each, which are there when this returns."""
+        added = [self._new_worker() for _ in range(count)]
+        for worker in added:
+            worker.launch()
+        for worker in added:
+            worker.wait()
+        return added
+
+    def _new_worker(self) -> Node:
+        port = _port()
+        own = {"RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port)}
+        options = ["--address", self.address, "--num-cpus", "1"]
+        self.started += 1
+        worker = _node(f"worker{self.started}", port, options, {**self.environment, **own}, self.directory)
+        self.workers.append(worker)
+        return worker
+
+    def forget(self, worker: Node) -> None:
+        """The node is gone for good."""
+        self.workers.remove(worker)
+
+    def drain(self, worker: Node, deadline_s: int) -> None:
+        """Announce that the node will be taken away, as a cloud does that wants its machine back."""
+        reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a test takes the machine away"]
+        target = ["--address", self.address, "--node-id", worker.ray_id]
+        limit = ["--deadline-remaining-seconds", str(deadline_s)]
+        subprocess.run(
+            [*_ray(), "drain-node", *target, *reason, *limit],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            env=self.environment,
+        )
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        return [process for node in self.everyone for process in node.replicas(deployment)]
+
+
+@contextmanager
+def nodes(workers: int, redis: str) -> Iterator[Nodes]:
+    """A head and `workers` workers with one logical CPU each, until the block ends.
+
+    `redis` is the HOST:PORT of the store in which the head keeps what it must know after its own death.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="nodes-", dir="/tmp"))  # sockets need a short path
+    port = _port()
+    common = {**user_environment(), **node_environment(), **NODE_ENVIRONMENT}
+    options = ["--head", "--port", str(_port()), "--num-cpus", "0", "--include-dashboard", "false"]
+    options += ["--ray-client-server-port", str(_port())]
+    head = _node("head", port, options, {**common, "RAY_REDIS_ADDRESS": redis}, directory)
+    cluster = Nodes(directory, head, common)
+    try:
+        head.launch()
+        head.wait()
+        cluster.add_workers(workers)
+        yield cluster
+    finally:
+        for node in reversed(cluster.everyone):
+            node.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _node(name: str, http_port: int, options: list[str], environment: dict[str, str], directory: Path) -> Node:
+    agent_ports = [word for option in AGENT_PORTS for word in (option, str(_port()))]
+    own = ["--object-store-memory", str(OBJECT_STORE_BYTES), "--temp-dir", str(directory / name)]
+    ports = {variable: str(_port()) for variable in PORT_VARIABLES}
+    command = [*_ray(), "start", "--block", *COMMON_OPTIONS, *options, *agent_ports, *own]
+    marked = {**environment, **ports, MARK: f"{name}-{uuid4().hex}"}
+    return Node(name, http_port, command, marked, directory / name)
+
+
+def _port() -> int:
+    """A free port that stays free while its node is down: none of those that the kernel gives to connections."""
+    while True:
+        port = random.randrange(*PORTS)  # noqa: S311  # not a secret
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+
+
+def _ray() -> list[str]:
+    return [sys.executable, "-m", "ray.scripts.scripts"]
+
+
+def _mark_of(process: psutil.Process) -> str:
+    try:
+        return "" if process.status() == psutil.STATUS_ZOMBIE else process.environ().get(MARK, "")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
+
+
+def _title_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
