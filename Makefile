@@ -30,7 +30,8 @@ unit: $(READY)  ## The fast tests alone (seconds)
 stores: $(READY)  ## The whole contract of the vector stores on all three of them, Milvus 2.3 included
 	@$(BIN)/python -m pytest tests/contract --all-stores -k sink
 
-chaos: $(READY)  ## The crash test of ingestion at its full length: 20 kills
+chaos: $(READY)  ## Nodes, proxies and heads of a cluster killed under load, and an ingestion killed 20 times
+	@$(BIN)/python -m pytest tests/chaos --chaos -v -s
 	@$(BIN)/python -m pytest tests/resilience/test_ingest_crash.py --kills 20 -s
 
 check: $(READY)  ## Format, lint, types

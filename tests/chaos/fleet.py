@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.nodes import Node, Nodes, wait_until
+from tests.node import Node, wait_until
+from tests.nodes import Nodes
 
 CONFIG = """
 models:

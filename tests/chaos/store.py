@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import free_port
-from tests.nodes import wait_until
+from tests.node import wait_until
 
 START_WITHIN_S = 20.0
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.traffic import traffic
-from tests.nodes import wait_until
+from tests.node import wait_until
 
 pytestmark = pytest.mark.chaos
 WARM_S = 2.0

@@ -34,6 +34,11 @@ class Traffic:
     last_answer: float = field(default_factory=time.monotonic)
     is_over: bool = False
 
+    def __str__(self) -> str:
+        tried = ", ".join(f"{count} × {kind}" for kind, count in self.retried.items())
+        outcome = f"{self.answered} answered, {self.failed() or 'none failed'}, tried again: {tried or 'none'}"
+        return f"{outcome}, longest gap {self.longest_gap_s:.1f} s"
+
     def note_answer(self) -> None:
         now = time.monotonic()
         self.longest_gap_s = max(self.longest_gap_s, now - self.last_answer)
@@ -62,6 +67,7 @@ def traffic(endpoints: Sequence[str], model: str, *, is_patient: bool = False) -
     finally:
         seen.is_over = True
         thread.join()
+        print(seen)
 
 
 async def _all_clients(seen: Traffic) -> None:
