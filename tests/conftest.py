@@ -31,8 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
     )
-    parser.addoption("--chaos", action="store_true", help="The multi-node cluster under load, too: `make chaos`.")
-    parser.addoption("--kills", type=int, default=3, help="How often the crash test kills its job; `make chaos`: 20.")
+    parser.addoption("--chaos", action="store_true", help="Clusters whose parts die, come and go, too: `make chaos`.")
+    parser.addoption("--kills", type=int, default=2, help="How often the crash test kills its job; `make chaos`: 20.")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
