@@ -28,7 +28,7 @@ PORTS = 20_000, 29_000
 NODE_ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # workers wait for their head so long; KubeRay sets the same
-    "RAY_raylet_start_wait_time_s": "120",  # several nodes that start on one machine take their time
+    "RAY_raylet_start_wait_time_s": "60",  # several nodes that start on one machine take their time
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 OBJECT_STORE_BYTES = 128 * 2**20
@@ -37,7 +37,12 @@ COMMON_OPTIONS = (
     *("--include-log-monitor", "false"),
     "--disable-usage-stats",
 )
-AGENT_PORTS = ("--dashboard-agent-listen-port", "--metrics-export-port")  # Ray's defaults are the same on every node
+AGENT_PORTS = (  # the first is the same on every node by default; the raylet has to wait for those that agents choose
+    "--dashboard-agent-listen-port",
+    "--dashboard-agent-grpc-port",
+    "--runtime-env-agent-port",
+    "--metrics-export-port",
+)
 
 
 @dataclass(slots=True)

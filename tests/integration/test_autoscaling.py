@@ -64,9 +64,11 @@ def body(model: str, number: int, texts: int) -> dict[str, object]:
 
 def eventually(is_so: Callable[[], bool], within_s: float) -> bool:
     deadline = time.monotonic() + within_s
-    while not is_so() and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if is_so():
+            return True
         time.sleep(0.25)
-    return is_so()
+    return False
 
 
 async def load_until(cluster: RunningCluster, is_enough: Callable[[], bool], within_s: float) -> tuple[bool, list[int]]:
