@@ -96,7 +96,8 @@ def serve(
             f"[green]Ready[/green] in {time.monotonic() - started:.0f} s: {settings.http.endpoint}/v1  models: {names}"
         )
         console.print(
-            f"[dim]Try {settings.http.endpoint}/docs. Ray's address, for `embedctl ingest`: {ray_address()}[/dim]"
+            f"[dim]Try {settings.http.endpoint}/docs. Ray's address, for `embedctl ingest`: {ray_address()}[/dim]",
+            soft_wrap=True,  # on one line, for programs that start clusters
         )
         console.print("[dim]Ctrl-C stops the cluster.[/dim]")
         patience = Patience(problem, _say)

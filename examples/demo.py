@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("年假未休完可以结转多少天?", ("--hybrid",)),
     ("What is the hotel limit per night in Rotterdam?", ()),
 )
+RAY_ADDRESS = re.compile(r"Ray's address, .*: (\S+)")
 console = Console()
 
 
@@ -34,10 +36,10 @@ def main() -> int:
     parser.add_argument("--model", default="", help="checkpoint directory or hub name; default: the offline model")
     model = parser.parse_args().model
     console.rule("[bold]1  start the cluster")
-    with tempfile.TemporaryDirectory(prefix="embed-demo-") as folder, _cluster(model):
+    with tempfile.TemporaryDirectory(prefix="embed-demo-") as folder, _cluster(model) as ray_address:
         sink = ("--sink", f"milvus-lite:{folder}/milvus")
         console.rule("[bold]2  ingest a folder: txt, md, html, pdf, docx, xlsx")
-        _embedctl("ingest", str(KNOWLEDGE_BASE), *sink)
+        _embedctl("ingest", str(KNOWLEDGE_BASE), *sink, "--address", ray_address)
         console.rule("[bold]3  ask")
         for question, options in QUESTIONS:
             _embedctl("search", question, *sink, "--endpoint", f"http://127.0.0.1:{PORT}", "--limit", "2", *options)
@@ -47,28 +49,30 @@ def main() -> int:
 
 
 @contextmanager
-def _cluster(model: str) -> Iterator[None]:
+def _cluster(model: str) -> Iterator[str]:
+    """A cluster of the demo's own; gives Ray's address, since other clusters may run on this machine."""
     command = [sys.executable, "-m", "cluster.cli", "serve", "--port", str(PORT)]
     command += ["--model", model] if model else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = _said_by(process)
+        rest = threading.Thread(target=lambda: list(said))
         try:
-            if not _relay(process, until="Ready"):
+            address = next((found[1] for line in said if (found := RAY_ADDRESS.search(line))), None)
+            if address is None:
                 sys.exit(process.wait() or 1)
-            rest = threading.Thread(target=_relay, args=(process, None))
             rest.start()
-            yield
+            yield address
         finally:
             process.send_signal(signal.SIGINT)
-        rest.join()
+            if rest.is_alive():
+                rest.join()
 
 
-def _relay(process: subprocess.Popen[str], until: str | None) -> bool:
-    """Show what the cluster says; True once a line begins with `until`."""
+def _said_by(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Show what the cluster says, and give it line by line."""
     for line in process.stdout or ():
         console.print(line.rstrip(), highlight=False, markup=False)
-        if until is not None and line.startswith(until):
-            return True
-    return False
+        yield line
 
 
 def _embedctl(*arguments: str) -> None:

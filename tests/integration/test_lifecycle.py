@@ -21,14 +21,12 @@ import pytest
 from cluster.environment import free_ports, node_environment
 from tests.chaos.traffic import traffic
 from tests.clusters import embedctl, free_port, user_environment
+from tests.node import MARK, Node, wait_until
 from tests.nodes import (
     AGENT_PORTS,
     COMMON_OPTIONS,
-    MARK,
     NODE_ENVIRONMENT,
     OBJECT_STORE_BYTES,
-    Node,
-    wait_until,
 )
 
 CPUS = 2
@@ -108,7 +106,7 @@ def ray_node(directory: Path) -> Node:
     options += ["--object-store-memory", str(OBJECT_STORE_BYTES)]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *COMMON_OPTIONS, *options]
     marked = {MARK: uuid4().hex, **user_environment(), **node_environment(), **NODE_ENVIRONMENT, **free_ports()}
-    return Node("head", free_port(), command, marked, directory / "head.log")
+    return Node("head", free_port(), command, marked, directory / "head")
 
 
 @pytest.fixture(scope="module")
