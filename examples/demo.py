@@ -71,7 +71,7 @@ def _cluster(model: str) -> Iterator[str]:
 def _said_by(process: subprocess.Popen[str]) -> Iterator[str]:
     """Show what the cluster says, and give it line by line."""
     for line in process.stdout or ():
-        console.print(line.rstrip(), highlight=False, markup=False)
+        console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
         yield line
 
 
