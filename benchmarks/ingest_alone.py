@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from cluster.local import connect
+from cluster.running.local import connect
 
 
 def main(address: str, model: str, corpus: str, folder: str) -> None:

@@ -10,13 +10,14 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from cluster import presets, rules, sizing
+from cluster import presets, rules
 from cluster.explain import explain
 from cluster.hardware import HardwareSettings
 from cluster.kubernetes import KubernetesSettings
-from cluster.model_sizes import sizes_of
 from cluster.paths import absolute, local_or_hub, model_in
-from cluster.plans import Plan
+from cluster.plan import sizing
+from cluster.plan.model_sizes import sizes_of
+from cluster.plan.plans import Plan
 from ingest.settings import IngestSettings
 from serve_app.core.errors import SetupError
 from serve_app.settings import (

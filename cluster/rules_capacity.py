@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cluster.environment import GRPC_MESSAGE_BYTES
-from cluster.model_sizes import known_size
+from cluster.plan.model_sizes import known_size
 from serve_app.settings import LimitSettings, ModelSettings
 
 if TYPE_CHECKING:

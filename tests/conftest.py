@@ -9,7 +9,7 @@ import openai
 import pytest
 import ray
 
-from cluster.local import connect
+from cluster.running.local import connect
 from serve_app.core.types import ReplicaCounters
 from serve_app.dispatch.slice_client import embedder_handle
 from tests.clusters import CACHE, RunningCluster, serving

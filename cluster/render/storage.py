@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cluster.commands.weights import MARKER
 from cluster.config import ClusterConfig
 from cluster.kubernetes import KubernetesSettings
 from cluster.render.objects import Manifest, job_labels, metadata
@@ -14,7 +15,6 @@ from cluster.render.pod_parts import (
     scratch_mounts,
     scratch_volumes,
 )
-from cluster.weights import MARKER
 
 FETCH_CPUS = "1"
 FETCH_MEMORY = "2Gi"

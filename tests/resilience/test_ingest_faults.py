@@ -24,7 +24,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from cluster.keys import create_key
+from cluster.commands.keys import create_key
 from ingest.embedding.base import Address, HandleAddress, HttpAddress
 from ingest.ledger.ledger import open_ledger
 from ingest.ledger.place import ledger_uri

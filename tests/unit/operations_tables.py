@@ -7,11 +7,11 @@ from math import floor, log10
 from pathlib import Path
 
 from cluster.config import ClusterConfig
-from cluster.gpus import GPUS
 from cluster.hardware import Gpu
-from cluster.model_sizes import known_size
-from cluster.plans import totals
-from cluster.sizing import plan
+from cluster.plan.gpus import GPUS
+from cluster.plan.model_sizes import known_size
+from cluster.plan.plans import totals
+from cluster.plan.sizing import plan
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 BEGIN, END = "<!-- sizes: begin -->", "<!-- sizes: end -->"

@@ -169,8 +169,14 @@ def test_a_defence_without_a_test_is_said_to_have_none() -> None:
 
 def test_the_files_of_the_map_of_cluster_exist() -> None:
     lines = ARCHITECTURE.partition("**`cluster/`**")[2].partition("\n## ")[0]
-    named = re.findall(r"`([a-z_]+(?:/[a-z_]+)?)`", lines.replace("`embedctl`", ""))
-    there = {str(path.relative_to(ROOT / "cluster").with_suffix("")) for path in (ROOT / "cluster").rglob("*.py")}
-    folders = {path.name for path in (ROOT / "cluster").iterdir() if path.is_dir()}
+    named = {word.rpartition("/")[2] for word in re.findall(r"`([a-z_/]+[a-z_])/?`", lines.replace("`embedctl`", ""))}
+    there = {path.stem for path in (ROOT / "cluster").rglob("*") if path.suffix == ".py" or path.is_dir()}
     assert len(named) > 20
-    assert set(named) - there - folders == set()
+    assert named - there == set()
+
+
+def test_the_map_of_cluster_names_every_file_that_is_not_a_part_of_one() -> None:
+    lines = ARCHITECTURE.partition("**`cluster/`**")[2].partition("\n## ")[0]
+    parts = {ROOT / "cluster" / folder for folder in ("render", "monitoring", "presets")}
+    files = {path for path in (ROOT / "cluster").rglob("*.py") if path.parent not in parts and path.stem != "__init__"}
+    assert [path.stem for path in sorted(files) if f"`{path.stem}`" not in lines] == []

@@ -129,7 +129,13 @@ def sources() -> dict[str, str]:
 
 
 def test_the_product_is_what_is_checked(sources: dict[str, str]) -> None:
-    assert {"serve_app.core", "serve_app.core.types", "cluster.local", "ingest.records", VLLM_HOME} <= sources.keys()
+    assert {
+        "serve_app.core",
+        "serve_app.core.types",
+        "cluster.running.local",
+        "ingest.records",
+        VLLM_HOME,
+    } <= sources.keys()
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
@@ -148,7 +154,7 @@ def test_the_environment_is_touched_in_few_files_that_say_why(sources: dict[str,
 def test_the_cluster_names_the_application_by_a_string_that_leads_to_its_builder(sources: dict[str, str]) -> None:
     constants = [
         node.value.value
-        for node in ast.parse(sources["cluster.local"]).body
+        for node in ast.parse(sources["cluster.running.local"]).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     ]
     assert "serve_app.app" in constants
@@ -184,7 +190,7 @@ BREACHES = [  # rule, module, source
     (INGEST_RULE, "ingest.x", "from serve_app.telemetry import tracing"),
     (
         CLUSTER_RULE,
-        "cluster.local",
+        "cluster.running.local",
         "if True:\n    from serve_app.app import build",
     ),
     (

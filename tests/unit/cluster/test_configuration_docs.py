@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import estimates, presets, sizing
+from cluster import presets
 from cluster.config import ClusterConfig
-from cluster.gpus import GPUS
+from cluster.plan import estimates, sizing
+from cluster.plan.gpus import GPUS
 from tests.unit.cluster.configuration_tables import PAGE, tables, written
 
 TEXT = PAGE.read_text(encoding="utf-8")

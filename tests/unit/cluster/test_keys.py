@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cluster.cli import app
-from cluster.keys import create_key, revoke_key
+from cluster.commands.keys import create_key, revoke_key
 from serve_app.core.errors import SetupError, Unauthorized
 from serve_app.http.keys import KeyRing, digest_of, read_keys
 

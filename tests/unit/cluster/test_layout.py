@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.layout import Nodes, Unit, fill, fits
+from cluster.plan.layout import Nodes, Unit, fill, fits
 
 UNITS = st.one_of(
     st.builds(Unit, st.sampled_from([1.0, 0.5, 0.25, 0.125, 0.3])),

@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from cluster import lifecycle, local
 from cluster.cli import app, main
 from cluster.config import ClusterConfig
-from cluster.lifecycle import wait_until_running
-from cluster.preflight import NodeLook, check_http, check_nodes, check_resources, check_splits
-from cluster.serve_state import ApplicationState, DeploymentState
+from cluster.running import lifecycle, local
+from cluster.running.lifecycle import wait_until_running
+from cluster.running.preflight import NodeLook, check_http, check_nodes, check_resources, check_splits
+from cluster.running.serve_state import ApplicationState, DeploymentState
 from serve_app.core.errors import SetupError
 from serve_app.settings import AppSettings
 
@@ -83,14 +83,14 @@ def test_a_port_that_would_have_to_move_is_refused() -> None:
 
 
 def test_a_node_with_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.preflight.product_version", lambda: "2.0")
+    monkeypatch.setattr("cluster.running.preflight.product_version", lambda: "2.0")
     check_nodes([NodeLook("10.0.0.1", "2.0", ())])
     with pytest.raises(SetupError, match=r"Node 10\.0\.0\.2 has embed-cluster 1\.9 and this machine has 2\.0"):
         check_nodes([NodeLook("10.0.0.1", "2.0", ()), NodeLook("10.0.0.2", "1.9", ())])
 
 
 def test_a_node_without_our_environment_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.preflight.product_version", lambda: "2.0")
+    monkeypatch.setattr("cluster.running.preflight.product_version", lambda: "2.0")
     with pytest.raises(SetupError, match=r"without RAY_SERVE_A .*embedctl env"):
         check_nodes([NodeLook("10.0.0.1", "2.0", ("RAY_SERVE_A", "RAY_SERVE_B"))])
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import environment, local
+from cluster import environment
+from cluster.commands.keys import create_key
 from cluster.config import ClusterConfig
-from cluster.keys import create_key
-from cluster.preflight import check_resources
+from cluster.running import local
+from cluster.running.preflight import check_resources
 from serve_app.core.errors import SetupError
 from tests.unit.serve_app.checkpoints import qwen3_checkpoint
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.orphans import orphaned_proxy
+from cluster.running.orphans import orphaned_proxy
 
 
 def process(processes: Path, number: int, command: str, parent: int = 1) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.patience import LOOK_EVERY_S, TROUBLE_LIMIT_S, Patience
+from cluster.running.patience import LOOK_EVERY_S, TROUBLE_LIMIT_S, Patience
 from serve_app.core.errors import SetupError
 
 

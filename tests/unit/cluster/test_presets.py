@@ -9,7 +9,7 @@ import pytest
 
 from cluster import presets, rules, rules_capacity
 from cluster.config import ConfigError, load_config, planned
-from cluster.plans import totals
+from cluster.plan.plans import totals
 from serve_app.core.errors import SetupError
 
 

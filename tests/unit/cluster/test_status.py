@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.serve_state import application_state, cause_of, replaced, sick_proxies
-from cluster.status import ClusterStatus, Figures, cluster_status, quantile
+from cluster.running.serve_state import application_state, cause_of, replaced, sick_proxies
+from cluster.running.status import ClusterStatus, Figures, cluster_status, quantile
 from serve_app.settings import LiveSettings
 from serve_app.telemetry import metrics
 from serve_app.telemetry.recorder import Recorder

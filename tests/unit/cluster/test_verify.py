@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cluster import verify
 from cluster.cli import app
+from cluster.commands import verification
+from cluster.commands.verification import DOCUMENTS, QUESTION, TASK, Endpoint, Reference, checkpoint_of
 from cluster.config import ClusterConfig
-from cluster.verify import DOCUMENTS, QUESTION, TASK, Endpoint, Reference, checkpoint_of
 from serve_app.core.errors import SetupError
 from serve_app.core.types import Vectors
 from serve_app.model.checkpoint import read_profile
@@ -93,12 +93,12 @@ def test_an_answer_that_is_no_embedding_is_explained(served: Served, answer: Tol
 
 def test_the_question_is_written_as_the_model_card_wants_it(tmp_path: Path) -> None:
     profile = read_profile(ModelSettings(path="x"), qwen3_checkpoint(tmp_path))
-    assert verify.question(profile) == f"Instruct: {TASK}\nQuery:{QUESTION}"
+    assert verification.question(profile) == f"Instruct: {TASK}\nQuery:{QUESTION}"
 
 
 def test_a_model_without_a_query_format_gets_the_bare_question(tmp_path: Path) -> None:
     profile = read_profile(ModelSettings(path="x"), bert_checkpoint(tmp_path))
-    assert verify.question(profile) == QUESTION
+    assert verification.question(profile) == QUESTION
 
 
 def test_the_checkpoint_is_found_by_name_and_by_alias(tmp_path: Path) -> None:
@@ -117,24 +117,24 @@ def test_a_given_checkpoint_needs_no_configuration(tmp_path: Path) -> None:
 
 
 def test_a_cosine_does_not_depend_on_lengths() -> None:
-    assert verify.cosines(3 * RIGHT, Reference([], RIGHT)) == pytest.approx(1.0)
-    assert verify.cosines(-RIGHT, Reference([], RIGHT)) == pytest.approx(-1.0)
+    assert verification.cosines(3 * RIGHT, Reference([], RIGHT)) == pytest.approx(1.0)
+    assert verification.cosines(-RIGHT, Reference([], RIGHT)) == pytest.approx(-1.0)
 
 
 def test_vectors_of_another_width_are_of_another_model() -> None:
     with pytest.raises(SetupError, match="16 dimensions, the checkpoint's 8"):
-        verify.cosines(RIGHT, Reference([], RIGHT[:, :8]))
+        verification.cosines(RIGHT, Reference([], RIGHT[:, :8]))
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(0.998, True), (0.9979, False), (float("nan"), False)])
 def test_every_vector_must_agree(value: float, verdict: bool) -> None:
-    assert verify.agree(np.array([1.0, value])) is verdict
+    assert verification.agree(np.array([1.0, value])) is verdict
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, served: Served) -> Callable[..., Any]:
     reference = Reference([np.array([1, 2], dtype=np.int32)] * ROWS, RIGHT)
-    monkeypatch.setattr(verify, "compute_reference", lambda _: reference)
+    monkeypatch.setattr(verification, "compute_reference", lambda _: reference)
     checkpoint = qwen3_checkpoint(tmp_path / "m")
 
     def run(*options: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cluster.config import ClusterConfig, load_config
-from cluster.watch import LIVE_KEYS, ConfigWatch, compare, follow
+from cluster.running.watch import LIVE_KEYS, ConfigWatch, compare, follow
 from serve_app.core.errors import SetupError
 from serve_app.settings import LiveSettings
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cluster.evaluate_cli import evaluate
+from cluster.commands.evaluate import evaluate
 from ingest.embedding.base import HttpAddress
 from ingest.evaluate import run
 from ingest.evaluate.metrics import Interval

@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cluster import collections, dlq
-from cluster.dlq import sources_to_retry
+from cluster.commands import collections, dlq
+from cluster.commands.dlq import sources_to_retry
 from ingest.ledger.ledger import Ledger, open_ledger
 from ingest.ledger.place import ledger_uri
 from ingest.ledger.records import DeadLetter, SourceState

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster import drain
+from cluster.commands import drain
 from serve_app.core.errors import SetupError
 
 

@@ -10,7 +10,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from cluster.weights import MARKER, fetch, weights
+from cluster.commands.weights import MARKER, fetch, weights
 from serve_app.core.errors import SetupError
 
 COMMIT = "0123456789" * 4

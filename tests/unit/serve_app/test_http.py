@@ -13,7 +13,7 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from cluster.keys import create_key
+from cluster.commands.keys import create_key
 from serve_app.core.errors import Overloaded
 from serve_app.core.types import Priority, Slice, SliceAnswer, TokenIds
 from serve_app.http.body import BodyBudget

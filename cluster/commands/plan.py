@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from cluster import presets
+from cluster.commands.options import ConfigOption
 from cluster.config import ConfigError, planned
-from cluster.options import ConfigOption
-from cluster.plans import DOCUMENT_TOKENS, ModelPlan, Plan, Totals, totals
+from cluster.plan.plans import DOCUMENT_TOKENS, ModelPlan, Plan, Totals, totals
 
 console = Console()
 

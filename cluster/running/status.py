@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.serve_state import ApplicationState, DeploymentState, application_state, sick_proxies
+from cluster.running.serve_state import ApplicationState, DeploymentState, application_state, sick_proxies
 from serve_app.settings import APP_NAME, LiveSettings, embedder_deployment
 
 NOTHING_DEPLOYED = "nothing is deployed: start it with `embedctl deploy`"

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from cluster.commands.options import ConfigOption, EndpointOption, KeyOption, SinkOption
 from cluster.config import load_config
 from serve_app.core.errors import SetupError
 
@@ -31,12 +32,10 @@ def evaluate(
         str | None, typer.Option(help="What the questions are after, for models that take one.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and of the intervals.")] = 0,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="cluster.yaml; every key has a default.")
-    ] = None,
-    sink: Annotated[str, typer.Option("--sink", help="The store; default: the configuration's.")] = "",
-    endpoint: Annotated[str, typer.Option("--endpoint", help="The cluster's HTTP address.")] = "",
-    key_env: Annotated[str, typer.Option(help="Environment variable that holds the API key.")] = "EMBED_API_KEY",
+    config: ConfigOption = None,
+    sink: SinkOption = "",
+    endpoint: EndpointOption = "",
+    key_env: KeyOption = "EMBED_API_KEY",
 ) -> None:
     """Measure recall, MRR and nDCG of a collection, at several vector widths and for words and meaning together.
 

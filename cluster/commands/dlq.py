@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from cluster.commands.options import ConfigOption, SinkOption
 from serve_app.core.errors import SetupError
 
 if TYPE_CHECKING:  # the ledger brings SQLAlchemy, which `embedctl --help` does without
@@ -26,8 +27,6 @@ if TYPE_CHECKING:  # the ledger brings SQLAlchemy, which `embedctl --help` does 
 commands = typer.Typer(no_args_is_help=True, help="List and clear dead letters: what could not be ingested, and why.")
 console = Console()
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="cluster.yaml, for its `sink` and `ingest`.")]
-SinkOption = Annotated[str, typer.Option("--sink", help="The store, instead of the configuration's.")]
 LedgerOption = Annotated[str, typer.Option("--ledger", help="sqlite:PATH or postgresql://…; default: the store's own.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only these, for example `corrupt`.")]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from cluster.commands.dlq import opened, sources_to_retry
+from cluster.commands.options import AddressOption, ConfigOption, KeyOption, ServedOption, SinkOption
 from cluster.config import ClusterConfig, load_config
-from cluster.dlq import opened, sources_to_retry
 from cluster.environment import secret_in
-from cluster.local import connect, start_for_jobs
+from cluster.running.local import connect, start_for_jobs
 from serve_app.core.errors import SetupError
 
 if TYPE_CHECKING:  # heavy, and `embedctl --help` does without
@@ -31,16 +31,9 @@ SourcesArgument = Annotated[
     ),
 ]
 CollectionOption = Annotated[str, typer.Option("--collection", help="Collection to write.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="cluster.yaml; every key has a default.")]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="Served name; default: the cluster's first model.")]
-SinkOption = Annotated[
-    str, typer.Option("--sink", help="milvus-lite:DIRECTORY, http://HOST:19530 (Milvus) or postgresql://… (pgvector).")
-]
-AddressOption = Annotated[str, typer.Option(help="Ray cluster to run in; default: the one on this machine.")]
-EndpointOption = Annotated[
+HttpOption = Annotated[
     str, typer.Option("--endpoint", help="Embed over HTTP instead, for example https://embed.example.com.")
 ]
-KeyOption = Annotated[str, typer.Option(help="Environment variable that holds the API key, where one is needed.")]
 TenantOption = Annotated[str, typer.Option(help="Whom the documents belong to; `search --tenant` sees only theirs.")]
 
 
@@ -48,10 +41,10 @@ def ingest(
     sources: SourcesArgument,
     collection: CollectionOption = "documents",
     config: ConfigOption = None,
-    model: ModelOption = "",
+    model: ServedOption = "",
     sink: SinkOption = "",
     address: AddressOption = "auto",
-    endpoint: EndpointOption = "",
+    endpoint: HttpOption = "",
     tenant: TenantOption = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and cut everything, embed and write nothing.")
@@ -100,10 +93,10 @@ def retry(
     collection: CollectionOption = "documents",
     reason: Annotated[str | None, typer.Option("--reason", help="Only these, for example `timeout`.")] = None,
     config: ConfigOption = None,
-    model: ModelOption = "",
+    model: ServedOption = "",
     sink: SinkOption = "",
     address: AddressOption = "auto",
-    endpoint: EndpointOption = "",
+    endpoint: HttpOption = "",
     tenant: TenantOption = "",
     key_env: KeyOption = "EMBED_API_KEY",
 ) -> None:

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from cluster.commands.options import ConfigOption
 from cluster.config import load_config
-from cluster.options import ConfigOption
 
 commands = typer.Typer(no_args_is_help=True, help="Write what Ray Serve or Kubernetes reads, from one configuration.")
 console = Console()

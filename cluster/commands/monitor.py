@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from cluster.commands.options import AddressOption, ConfigOption, EndpointOption
 from cluster.config import load_config
 from cluster.environment import secret_in
 from serve_app.core.errors import SetupError
@@ -22,11 +22,9 @@ console = Console()
 
 
 def monitor(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="cluster.yaml; every key has a default.")
-    ] = None,
-    address: Annotated[str, typer.Option(help="Ray cluster; default: the one on this machine.")] = "auto",
-    endpoint: Annotated[str, typer.Option("--endpoint", help="The cluster's HTTP address.")] = "",
+    config: ConfigOption = None,
+    address: AddressOption = "auto",
+    endpoint: EndpointOption = "",
     port: Annotated[int, typer.Option(help="Port of Prometheus on this machine.", min=1, max=65535)] = 9090,
     key_env: Annotated[
         str, typer.Option(help="Environment variable that holds an API key with the scope `admin`, if one is needed.")
@@ -37,8 +35,8 @@ def monitor(
     It reads the metrics of the Ray nodes there are at the start, and of the endpoint. Its data is not kept.
     """
     url = (endpoint or load_config(config).http.endpoint).rstrip("/")
-    from cluster.local import connect
     from cluster.monitoring.prometheus import HOST, Scraped, endpoint_answers, local_prometheus, node_targets
+    from cluster.running.local import connect
 
     key = secret_in(key_env)
     connect(address)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from cluster.estimates import (
+from cluster.hardware import HardwareSettings
+from cluster.plan.estimates import (
     CPU_STEP_TOKENS,
     HOST_GIB,
     NODE_GIB,
@@ -15,9 +16,8 @@ from cluster.estimates import (
     cpu_tokens_per_s,
     memory_of,
 )
-from cluster.hardware import HardwareSettings
-from cluster.model_sizes import ModelSize
-from cluster.plans import Decision
+from cluster.plan.model_sizes import ModelSize
+from cluster.plan.plans import Decision
 from serve_app.core.errors import SetupError
 from serve_app.settings import EMBEDDER_CPUS, ROUTER_CPUS, ModelSettings, RouterSettings
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cluster.estimates import (
+from cluster.hardware import HardwareSettings
+from cluster.plan.estimates import (
     ENGINE_TOKENS_PER_S,
     GPU_CONTEXT_GIB,
     STEP_S,
@@ -16,11 +17,10 @@ from cluster.estimates import (
     power_of_two,
     step_choices,
 )
-from cluster.gpus import GPUS, GpuKind
-from cluster.hardware import HardwareSettings
-from cluster.layout import Unit
-from cluster.model_sizes import ModelSize
-from cluster.plans import Decision
+from cluster.plan.gpus import GPUS, GpuKind
+from cluster.plan.layout import Unit
+from cluster.plan.model_sizes import ModelSize
+from cluster.plan.plans import Decision
 from serve_app.core.errors import SetupError
 from serve_app.settings import ModelSettings
 

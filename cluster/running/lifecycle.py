@@ -11,10 +11,10 @@ from io import StringIO
 from typing import Any
 
 from cluster.config import ClusterConfig
-from cluster.local import APPLICATION, connect, serve_details, wait_for_http
-from cluster.preflight import alive_nodes, check_http, check_nodes, check_resources, check_splits, look_at_nodes
-from cluster.serve_state import FAILED, WELL, ApplicationState, application_state, other_applications, replaced
-from cluster.status import ROUTER
+from cluster.running.local import APPLICATION, connect, serve_details, wait_for_http
+from cluster.running.preflight import alive_nodes, check_http, check_nodes, check_resources, check_splits, look_at_nodes
+from cluster.running.serve_state import FAILED, WELL, ApplicationState, application_state, other_applications, replaced
+from cluster.running.status import ROUTER
 from serve_app.core.errors import SetupError
 from serve_app.settings import APP_NAME, AppSettings
 

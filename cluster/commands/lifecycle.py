@@ -13,17 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cluster.commands.options import AddressOption, ConfigOption
 from cluster.config import load_config
 from cluster.environment import export_lines, node_environment, secret_in
-from cluster.options import ConfigOption
-from cluster.serve_state import ApplicationState, application_state
-from cluster.status import ClusterStatus, ModelState, cluster_status
+from cluster.running.serve_state import ApplicationState, application_state
+from cluster.running.status import ClusterStatus, ModelState, cluster_status
 from serve_app.core.errors import SetupError
 
 SCRAPE_TIMEOUT_S = 15.0
 console = Console()
 
-AddressOption = Annotated[str, typer.Option("--address", help="Ray's HOST:PORT; `auto` finds one on this machine.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for it.")]
 
 
@@ -34,7 +33,7 @@ def deploy(config: ConfigOption = None, address: AddressOption = "auto", timeout
     is taken back. Exit code 2 for a wrong configuration, 1 if the cluster cannot run it; both leave it as it was.
     Example: `embedctl deploy --config cluster.yaml --address 10.0.0.1:6379`
     """
-    from cluster import lifecycle
+    from cluster.running import lifecycle
 
     settings = load_config(config)
     with console.status("Looking at the cluster") as spinner:
@@ -55,7 +54,7 @@ def status(
     ] = "EMBED_API_KEY",
 ) -> None:
     """Say how the application on a Ray cluster is. Exit code 0 if it is well, 1 if not."""
-    from cluster.local import connect, serve_details
+    from cluster.running.local import connect, serve_details
 
     connect(address)
     details = serve_details()
@@ -72,7 +71,7 @@ def status(
 
 def down(address: AddressOption = "auto", timeout: TimeoutOption = 120) -> None:
     """Remove the application and Serve from a Ray cluster, once the requests under way are answered."""
-    from cluster import lifecycle
+    from cluster.running import lifecycle
 
     with console.status("Finishing what is under way"):
         said = lifecycle.take_down(address, timeout)
@@ -102,7 +101,7 @@ def _asked(method: str) -> object:
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
 
-    from cluster.lifecycle import ask_router
+    from cluster.running.lifecycle import ask_router
 
     try:
         return ask_router(method, SCRAPE_TIMEOUT_S)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.cpu_sizing import replicas_per_node
-from cluster.gpu_sizing import Placed, place_on_gpu
 from cluster.hardware import HardwareSettings
-from cluster.layout import Nodes, fill
-from cluster.model_sizes import ModelSize
+from cluster.plan.cpu_sizing import replicas_per_node
+from cluster.plan.gpu_sizing import Placed, place_on_gpu
+from cluster.plan.layout import Nodes, fill
+from cluster.plan.model_sizes import ModelSize
 from serve_app.core.errors import SetupError
 from serve_app.settings import ModelSettings
 

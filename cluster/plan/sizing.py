@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from cluster.cpu_sizing import OnNodes, check_nodes, size_on_cpu
 from cluster.hardware import HardwareSettings
-from cluster.plans import Decision, ModelPlan, Plan
-from cluster.replica_counts import Count, Part, Sizes, counts_of, parts_of
+from cluster.plan.cpu_sizing import OnNodes, check_nodes, size_on_cpu
+from cluster.plan.plans import Decision, ModelPlan, Plan
+from cluster.plan.replica_counts import Count, Part, Sizes, counts_of, parts_of
 from serve_app.settings import AutoscalingSettings, ModelSettings
 
 if TYPE_CHECKING:

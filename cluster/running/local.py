@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.config import ClusterConfig
 from cluster.environment import prepare_client_environment, prepare_job_environment, prepare_local_environment
-from cluster.orphans import orphaned_proxy
-from cluster.preflight import check_resources
-from cluster.serve_state import application_state, cause_of
+from cluster.running.orphans import orphaned_proxy
+from cluster.running.preflight import check_resources
+from cluster.running.serve_state import application_state, cause_of
 from serve_app.core.errors import SetupError
 from serve_app.http.keys import read_keys
 from serve_app.model.checkpoint import locate, read_profile

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from cluster.dlq import ConfigOption, LedgerOption, SinkOption, places
+from cluster.commands.dlq import LedgerOption, places
+from cluster.commands.options import ConfigOption, SinkOption
 from serve_app.core.errors import SetupError
 
 if TYPE_CHECKING:  # heavy, and `embedctl --help` does without

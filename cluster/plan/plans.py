@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.estimates import ReplicaMemory
-from cluster.gpus import GPUS
 from cluster.hardware import HardwareSettings
+from cluster.plan.estimates import ReplicaMemory
+from cluster.plan.gpus import GPUS
 
 DOCUMENT_TOKENS = 500
 

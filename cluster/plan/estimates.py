@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from cluster.gpus import GpuKind
-from cluster.model_sizes import ModelSize
+from cluster.plan.gpus import GpuKind
+from cluster.plan.model_sizes import ModelSize
 from serve_app.settings import ModelSettings
 
 GIB = 2**30

@@ -1,0 +1,1 @@
+"""`embedctl`, a module a command: it parses, calls, and prints."""
