@@ -149,6 +149,7 @@ class BulkEmbedder:
         except TimeoutError as error:
             raise patience.lost("Its replicas do not answer.") from error
         self._window.succeeded()
+        self._gate.open()
         self._failed_in_a_row = 0
         self._proven = texts[-1:]
         return vectors

@@ -13,8 +13,8 @@ from ingest.embedding.aimd import AimdWindow
 class SliceGate:
     """A semaphore whose size is the window's limit. First come, first served, but what was refused goes before.
 
-    After a refusal nothing passes until the time the cluster asked for is over: whatever else was sent meanwhile
-    would be refused as well.
+    After a refusal nothing passes until the time the cluster asked for is over, or a slice that was under way has come
+    back and left its room: whatever else was sent meanwhile would be refused as well.
     """
 
     def __init__(self, window: AimdWindow) -> None:
@@ -35,6 +35,10 @@ class SliceGate:
     def close_for(self, seconds: float) -> None:
         now = asyncio.get_running_loop().time()
         self._closed_until = max(self._closed_until, now + seconds)
+
+    def open(self) -> None:
+        """For what comes next; who waits is let in when a place is left."""
+        self._closed_until = 0.0
 
     async def _enter(self, is_retry: bool) -> None:
         place = asyncio.get_running_loop().create_future()

@@ -17,6 +17,8 @@ from pathlib import Path
 STATE, USERS, LOG = "server.json", "server.users", "server.log"
 # Lite scans unflushed rows one by one: its 128 MiB default makes a search ten times slower while an ingest runs.
 WRITE_BUFFER = ("MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", str(8 * 2**20))
+STARTING = b"{"  # in the state file, until there is a port
+INDEX_FILES = (".idx", ".sidx")
 POLL_S = 0.05
 STATE_LOCK_TRIES = 20  # a process that looks whether the server lives holds the lock for an instant
 
@@ -34,11 +36,24 @@ def open_for_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def remove_index_files(data_dir: Path) -> None:
+    """Lite writes them in place, so a server that was killed may leave half of one, which no later one can load.
+
+    What they hold is made again from the data files, whose own writes are atomic.
+    """
+    for path in data_dir.glob("collections/*/partitions/*/indexes/*"):
+        if path.suffix in INDEX_FILES:
+            path.unlink()
+
+
 def main(data_dir: Path) -> None:
     state = open_for_lock(data_dir / STATE)
     if not _lock_state(state):
         return  # another process has just started a server for this folder
+    if os.fstat(state).st_size:  # the last server has not closed the folder
+        remove_index_files(data_dir)
     os.ftruncate(state, 0)
+    os.pwrite(state, STARTING, 0)
     os.ftruncate(sys.stdout.fileno(), 0)  # the log is of one run
     os.environ.setdefault(*WRITE_BUFFER)
     from milvus_lite.adapter.grpc.server import start_server_in_thread  # reads the environment; a second to import

@@ -12,7 +12,7 @@ from tests.chaos.store import redis
 from tests.nodes import nodes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_fleet(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with redis(tmp_path_factory.mktemp("redis")) as store, nodes(2, store) as cluster:
         yield Fleet(cluster, checkpoint)

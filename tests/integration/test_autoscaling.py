@@ -17,11 +17,11 @@ CONFIG = """
 models:
   - path: {checkpoint}
     name: steady
-    engine: {{threads: 1}}
+    engine: {{threads: 1, compile: false}}
     autoscaling: {{min_replicas: 1, max_replicas: 2, target_wait_s: 0.2, cold_start_s: 1, downscale_after_s: 6}}
   - path: {checkpoint}
     name: rare
-    engine: {{threads: 1}}
+    engine: {{threads: 1, compile: false}}
     autoscaling: {{min_replicas: 0, max_replicas: 1, target_wait_s: 0.2, cold_start_s: 20, downscale_after_s: 2}}
 router:
   cache_mib: 0

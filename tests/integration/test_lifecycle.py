@@ -37,6 +37,26 @@ http: {{port: {port}}}
 presets: {{{presets}}}
 limits: {{{limits}}}
 """
+OTHER_APPLICATION = """
+import ray
+from ray import serve
+
+@serve.deployment(ray_actor_options={{"num_cpus": 0.1}})
+class Other:
+    def __call__(self):
+        return "still here"
+
+ray.init(address="{address}")
+serve.start(http_options={{"host": "{host}", "port": {port}}})
+serve.run(Other.bind(), name="other", route_prefix="/other")
+"""
+NO_SERVE = """
+import ray
+from ray import serve
+
+ray.init(address="{address}")
+serve.shutdown()
+"""
 LONG_REQUEST = {"model": "tiny", "input": ["a contract about deliveries " * 20] * 2000, "dimensions": 32}
 
 
@@ -71,6 +91,10 @@ class Deployment:
         done = embedctl(*arguments, "--address", self.address, timeout_s=600)
         print(arguments[0], done.returncode, done.stdout, done.stderr, sep="\n")  # pytest shows it where a test fails
         return done
+
+    def python(self, source: str) -> None:
+        """Run it in a process of its own, as another user of the cluster would."""
+        subprocess.run([sys.executable, "-c", source], check=True, timeout=120, env=self.node.environment)
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
@@ -141,6 +165,26 @@ def test_a_first_deployment_that_does_not_start_is_removed_again(cluster: Deploy
     assert "/nowhere/tiny" in failed.stderr
     assert "It was removed again; nothing is deployed." in failed.stderr
     assert cluster.status()["problems"] == ["nothing is deployed: start it with `embedctl deploy`"]
+
+
+def test_a_first_deployment_that_does_not_start_leaves_other_applications_alone(cluster: Deployment) -> None:
+    host, port = "127.0.0.1", cluster.node.http_port
+    cluster.python(OTHER_APPLICATION.format(address=cluster.address, host=host, port=port))
+    failed = cluster.deploy(path="/nowhere/tiny")
+    assert failed.returncode == 1
+    assert "It was removed again; Serve stays for other." in failed.stderr
+    assert httpx.get(f"{cluster.endpoint}/other", timeout=30).text == "still here"
+    cluster.python(NO_SERVE.format(address=cluster.address))
+
+
+def test_another_application_at_the_route_of_the_product_is_named(cluster: Deployment) -> None:
+    host, port = "127.0.0.1", cluster.node.http_port
+    at_root = OTHER_APPLICATION.replace("/other", "/")
+    cluster.python(at_root.format(address=cluster.address, host=host, port=port))
+    refused = cluster.deploy()
+    assert (refused.returncode, "application `other` has the route /" in refused.stderr) == (1, True)
+    assert httpx.get(cluster.endpoint, timeout=30).text == "still here"
+    cluster.python(NO_SERVE.format(address=cluster.address))
 
 
 def test_the_status_of_what_is_deployed_is_well(deployed: Deployment) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from ingest.records import Chunk
-from ingest.sinks.base import CollectionSpec, Row
+from ingest.sinks.base import CollectionSpec, Query, Row
 from ingest.sinks.lite_server import LiteServer
 from ingest.sinks.registry import begun_early, connect_sink, open_sink
 from serve_app.core.errors import SetupError
@@ -153,6 +154,22 @@ def test_a_killed_server_is_replaced_and_loses_nothing(tmp_path: Path) -> None:
         os.kill(json.loads((tmp_path / "server.json").read_text())["pid"], signal.SIGKILL)
     with open_sink(f"milvus-lite:{tmp_path}") as (sink, _):
         assert sink.count("notes") == 1
+
+
+def test_half_an_index_file_of_a_killed_server_does_not_spoil_the_collection(tmp_path: Path) -> None:
+    rows = [replace(ROW, chunk=replace(ROW.chunk, key=f"k{number}")) for number in range(64)]
+    with open_sink(f"milvus-lite:{tmp_path}") as (sink, _):
+        sink.ensure(SPEC)
+        sink.upsert("notes", rows)
+    with open_sink(f"milvus-lite:{tmp_path}") as (sink, _):  # closed once, so that the rows are in data files
+        assert sink.search("notes", Query(ROW.vector))
+        assert eventually(lambda: bool(list(tmp_path.rglob("*.idx"))))
+        os.kill(json.loads((tmp_path / "server.json").read_text())["pid"], signal.SIGKILL)
+    for index in tmp_path.rglob("*.idx"):
+        os.truncate(index, index.stat().st_size // 2)
+    with open_sink(f"milvus-lite:{tmp_path}") as (sink, _):
+        assert sink.count("notes") == 64
+        assert sink.search("notes", Query(ROW.vector))
 
 
 def test_a_stale_state_file_is_not_believed(tmp_path: Path) -> None:

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import openai
-import pytest
 
 from ingest.sinks.base import CollectionSpec, Query, Vector, VectorSink
 from ingest.sinks.registry import open_sink
 from serve_app.core.errors import SetupError
-from tests.clusters import CACHE, RunningCluster, embedctl, serving
+from tests.clusters import RunningCluster, embedctl
 from tests.integration.test_ingest_again import page, watching
-from tests.tiny_qwen3 import build
 
-NARROW = 128
-MODELS = """
-models:
-  - {{path: {wide}, name: wide, engine: {{threads: 1}}}}
-  - {{path: {narrow}, name: narrow, engine: {{threads: 1}}}}
-"""
 QUESTION = "at how many bar does valve 5 open"
 
 
-@pytest.fixture(scope="module")
-def two_models(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    narrow = build(CACHE / "tiny-narrow", hidden=NARROW, layers=2)
-    here = tmp_path_factory.mktemp("two")
-    config = here / "cluster.yaml"
-    config.write_text(MODELS.format(wide=checkpoint, narrow=narrow), encoding="utf-8")
-    with serving(checkpoint, here / "serve.log", "--config", str(config)) as running:
-        yield running
-
-
 def test_searches_by_alias_are_answered_while_a_collection_goes_over_to_another_model(
-    two_models: RunningCluster, tmp_path: Path
+    pair: RunningCluster, tmp_path: Path
 ) -> None:
     folder, sink = tmp_path / "documents", f"milvus-lite:{tmp_path / 'milvus'}"
     folder.mkdir()
@@ -44,18 +25,18 @@ def test_searches_by_alias_are_answered_while_a_collection_goes_over_to_another_
         (folder / f"valve_{number}.md").write_text(page(number, "nine"), encoding="utf-8")
 
     def ingest(model: str) -> str:
-        way = ("--address", two_models.address, "--model", model)
+        way = ("--address", pair.address, "--model", model)
         done = embedctl("ingest", str(folder), "--sink", sink, *way)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    ingest("wide")
+    ingest(pair.model)
     with (
-        openai.OpenAI(base_url=f"{two_models.endpoint}/v1", api_key="EMPTY", max_retries=0) as client,
+        openai.OpenAI(base_url=f"{pair.endpoint}/v1", api_key="EMPTY", max_retries=0) as client,
         open_sink(sink) as (store, _),
     ):
         old = live(store)
-        questions = {model: embedded(client, model, [QUESTION])[0] for model in ("wide", "narrow")}
+        questions = {model: embedded(client, model, [QUESTION])[0] for model in (pair.model, "narrow")}
         answered_by: list[str] = []
         with watching(lambda: answered_by.append(search(store, questions))) as failures:
             output = ingest("narrow")
@@ -64,10 +45,10 @@ def test_searches_by_alias_are_answered_while_a_collection_goes_over_to_another_
         again = embedded(client, "narrow", [chunk.text for chunk in stored])
 
         assert failures == []
-        assert (answered_by[0], answered_by[-1]) == ("wide", "narrow")
+        assert (answered_by[0], answered_by[-1]) == (pair.model, "narrow")
         assert answered_by == sorted(answered_by, reverse=True)  # there was one flip
         assert "Searches now use" in output
-        assert (old.model, new.model) == ("wide", "narrow")
+        assert (old.model, new.model) == (pair.model, "narrow")
         assert {old.name, new.name} <= set(store.names())
         assert store.count(old.name) == store.count(new.name) == len(stored)
         assert min(float(np.dot(chunk.vector, own)) for chunk, own in zip(stored, again, strict=True)) > 0.999  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Self
 import httpx
 import pytest
 
-from tests.clusters import RunningCluster
+from tests.resilience.conftest import Keyed
 
 TEXTS = 32  # in one request, so that a client written in Python can offer more than the engine computes
 SECONDS = 6.0
@@ -27,10 +27,12 @@ class Outcome:
 class Client:
     """Sends numbered requests, so that none repeats a text."""
 
-    def __init__(self, cluster: RunningCluster) -> None:
+    def __init__(self, cluster: Keyed) -> None:
         limits = httpx.Limits(max_connections=500)
-        self._http = httpx.AsyncClient(base_url=cluster.endpoint, limits=limits, timeout=60)
-        self._model = cluster.model
+        self._http = httpx.AsyncClient(
+            base_url=cluster.running.endpoint, headers=cluster.headers, limits=limits, timeout=60
+        )
+        self._model = cluster.running.model
         self._sent = 0
 
     async def __aenter__(self) -> Self:
@@ -70,7 +72,7 @@ class Client:
         return await asyncio.gather(*sent)
 
 
-async def overload(cluster: RunningCluster) -> tuple[float, list[Outcome], float, float]:
+async def overload(cluster: Keyed) -> tuple[float, list[Outcome], float, float]:
     """(capacity in requests/s, outcomes of three times as many, when the load ended, seconds until all is well)."""
     async with Client(cluster) as client:
         await client.closed_loop(4, 2.0)
@@ -82,7 +84,7 @@ async def overload(cluster: RunningCluster) -> tuple[float, list[Outcome], float
         return capacity, outcomes, ended, time.monotonic() - ended
 
 
-def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_rest_away(small: RunningCluster) -> None:
+def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_rest_away(small: Keyed) -> None:
     capacity, outcomes, ended, recovery_s = asyncio.run(overload(small))
 
     refused = [outcome for outcome in outcomes if outcome.status != 200]
@@ -96,7 +98,7 @@ def test_at_three_times_its_capacity_the_cluster_does_its_work_and_turns_the_res
 
 
 @pytest.mark.parametrize("texts", [[LINE * 35], [f"asked {row}: {LINE}" for row in range(35)]], ids=["one", "many"])
-def test_one_text_is_refused_like_many_of_as_many_tokens(texts: list[str], small: RunningCluster) -> None:
+def test_one_text_is_refused_like_many_of_as_many_tokens(texts: list[str], small: Keyed) -> None:
     async def ask_in_a_crowd() -> list[httpx.Response]:
         async with Client(small) as client:
             crowd = [asyncio.create_task(client.send()) for _ in range(40)]

@@ -8,6 +8,7 @@ import time
 import httpx
 
 from tests.clusters import RunningCluster
+from tests.resilience.conftest import Keyed
 
 REQUESTS = 200
 BACK_WITHIN_S = 90.0
@@ -25,12 +26,12 @@ async def send_all(cluster: RunningCluster) -> list[httpx.Response]:
             asyncio.create_task(client.post("/v1/embeddings", json=body(cluster, number))) for number in range(REQUESTS)
         ]
         await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
-        cluster.replicas("Embedder-")[0].kill()
+        cluster.replicas(f"Embedder-{cluster.model}")[0].kill()
         return await asyncio.gather(*requests)
 
 
 def test_no_client_notices_the_death_of_one_of_two_replicas(pair: RunningCluster) -> None:
-    assert len(pair.replicas("Embedder-")) == 2
+    assert len(pair.replicas(f"Embedder-{pair.model}")) == 2
 
     answers = asyncio.run(send_all(pair))
 
@@ -38,14 +39,14 @@ def test_no_client_notices_the_death_of_one_of_two_replicas(pair: RunningCluster
     assert all(len(answer.json()["data"][0]["embedding"]) == 64 for answer in answers)
 
 
-def test_without_any_replica_clients_are_told_when_to_come_back_until_it_is_there(small: RunningCluster) -> None:
-    url = f"{small.endpoint}/v1/embeddings"
-    assert httpx.post(url, json=body(small, 0), timeout=30).status_code == 200
-    small.replicas("Embedder-")[0].kill()
+def test_without_any_replica_clients_are_told_when_to_come_back_until_it_is_there(small: Keyed) -> None:
+    running, url = small.running, f"{small.running.endpoint}/v1/embeddings"
+    assert httpx.post(url, json=body(running, 0), headers=small.headers, timeout=30).status_code == 200
+    running.replicas("Embedder-")[0].kill()
 
     died, statuses = time.monotonic(), [0]
     while statuses[-1] != 200 and time.monotonic() < died + BACK_WITHIN_S:
-        answer = httpx.post(url, json=body(small, len(statuses)), timeout=30)
+        answer = httpx.post(url, json=body(running, len(statuses)), headers=small.headers, timeout=30)
         statuses.append(answer.status_code)
         assert answer.headers.get("retry-after", "").isdigit() == (answer.status_code == 503)
         time.sleep(0.2)

@@ -110,3 +110,23 @@ def test_a_closed_gate_opens_by_itself() -> None:
         return asyncio.get_running_loop().time() - begun
 
     assert run(work()) >= 0.049
+
+
+def test_a_closed_gate_lets_the_next_one_in_when_a_slice_has_come_back_and_left_its_room() -> None:
+    async def work() -> None:
+        visitors = Visitors(2)
+        first = visitors.come("a")
+        await settled()
+        visitors.gate.close_for(60)
+        second = visitors.come("b")
+        await settled()
+        assert visitors.inside == ["a"]
+        visitors.gate.open()
+        visitors.leave["a"].set()
+        await first
+        await settled()
+        assert visitors.inside == ["a", "b"]
+        visitors.leave["b"].set()
+        await second
+
+    run(work())
