@@ -1,4 +1,4 @@
-"""Autoscaling policies on simulated fleets: `python -m benchmarks.autoscaling`, about two minutes on one core."""
+"""Autoscaling policies on simulated fleets: `python -m benchmarks.autoscaling`, about five minutes on one core."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.autoscaling_sim import Seen
 from benchmarks.autoscaling_traces import REPLICA_TOKENS_PER_S
-from serve_app.core.autoscale import Bounds, Load, Memory, decide
+from serve_app.core.autoscale import Bounds, decide
+from serve_app.core.autoscale_signals import Load, Memory
 
 
 class TokenBacklog:

@@ -22,6 +22,8 @@ class ServeSettings:
     look_back_period_s: float = 30.0
     upscale_delay_s: float = 30.0
     downscale_delay_s: float = 600.0
+    upscaling_factor: float = 1.0
+    downscaling_factor: float = 1.0
     push_s: float = 10.0
 
 
@@ -33,10 +35,13 @@ class ServeDefault:
 
     def __init__(self, settings: ServeSettings, min_replicas: int, max_replicas: int) -> None:
         from ray.serve import autoscaling_policy as serve
-        from ray.serve.config import AutoscalingConfig
+        from ray.serve._private.common import DeploymentID
+        from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
         self.push_s = settings.push_s
         self._serve = serve
+        self._new_context = AutoscalingContext
+        self._deployment = DeploymentID(name="Embedder")
         self._look_back_s = settings.look_back_period_s
         self._state: dict[str, Any] = {}
         self._config = AutoscalingConfig(
@@ -46,6 +51,8 @@ class ServeDefault:
             look_back_period_s=settings.look_back_period_s,
             upscale_delay_s=settings.upscale_delay_s,
             downscale_delay_s=settings.downscale_delay_s,
+            upscaling_factor=settings.upscaling_factor,
+            downscaling_factor=settings.downscaling_factor,
         )
 
     def __call__(self, seen: Seen) -> int:
@@ -57,12 +64,9 @@ class ServeDefault:
         return min(max(wanted, self._config.min_replicas), self._config.max_replicas)
 
     def _context(self, seen: Seen) -> AutoscalingContext:
-        from ray.serve._private.common import DeploymentID
-        from ray.serve.config import AutoscalingContext
-
-        return AutoscalingContext(
-            deployment_id=DeploymentID(name="Embedder"),
-            deployment_name="Embedder",
+        return self._new_context(
+            deployment_id=self._deployment,
+            deployment_name=self._deployment.name,
             app_name=None,
             current_num_replicas=seen.running,
             target_num_replicas=seen.wanted,

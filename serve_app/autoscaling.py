@@ -10,10 +10,12 @@ from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
-from serve_app.core.autoscale import Bounds, Load, Memory, decide
+from serve_app.core.autoscale import Bounds, decide
+from serve_app.core.autoscale_signals import Load, Memory
 from serve_app.core.replica_load import BACKLOG_TOKENS, DONE_TOKENS_PER_S, QUEUED_TOKENS, SPEED_TOKENS_PER_S
 
 STALE_S = 5.0  # a replica reports every second
+SILENT_PART = 0.05  # of the replicas: less than the margin by which fewer must be enough before one goes
 MEMORY = "memory"
 
 log = logging.getLogger("ray.serve")
@@ -22,8 +24,11 @@ log = logging.getLogger("ray.serve")
 class TokenBacklogPolicy:
     """What Serve calls at every turn of its control loop, for one deployment.
 
-    It keeps the number of replicas while nobody reports, and takes none away while one of them is silent: what waits
-    there is not known. So the time for which fewer would have been enough begins when all are heard of.
+    It keeps the number of replicas while nobody reports, and takes none away while more than SILENT_PART of them are
+    silent: what waits there is not known. So the time for which fewer would have been enough begins when the others are
+    heard of. In a large fleet some replica always starts, and is silent; in a small one every replica counts.
+
+    It is not asked while no replica runs and requests wait: Serve itself then starts one.
     """
 
     def __init__(
@@ -44,16 +49,16 @@ class TokenBacklogPolicy:
     def __call__(self, context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
         """(replicas wanted, state that comes back in the next context)."""
         now, target = self._clock(), context.target_num_replicas
-        memory = Memory(**context.policy_state.get(MEMORY, {}))
+        before = Memory(**context.policy_state.get(MEMORY, {}))
         reports = self._fresh_reports(context, now)
         load = _load(context, reports, now)
-        wanted = target
-        if reports or load.parked_requests:
-            wanted, memory = decide(load, self._bounds(context), memory)
-        if not reports or len(reports) < len(context.running_replicas):
-            wanted, memory = max(wanted, target), replace(memory, low_since=None, low_peak=0)
-        if not wanted and context.total_num_requests:
-            wanted = target  # Serve still averages over these, and would wake a model that falls asleep now at once
+        wanted, memory = target, before
+        if reports:
+            wanted, memory = decide(load, self._bounds(context), before)
+        if not reports or load.running - len(reports) > SILENT_PART * load.running:
+            wanted, memory = max(wanted, target), replace(memory, low_since=None)
+        if not wanted:
+            wanted = _least_now(context)
         if wanted != target:
             log.info(_in_words(context.deployment_name, wanted, load, memory, self._target_wait_s))
         return wanted, {MEMORY: asdict(memory)}
@@ -90,7 +95,6 @@ class TokenBacklogPolicy:
 
 def _load(context: AutoscalingContext, reports: list[dict[str, float]], now: float) -> Load:
     speeds = [report[SPEED_TOKENS_PER_S] for report in reports if report[SPEED_TOKENS_PER_S] > 0.0]
-    is_parking = not context.running_replicas
     return Load(
         now=now,
         running=context.current_num_replicas,
@@ -98,8 +102,17 @@ def _load(context: AutoscalingContext, reports: list[dict[str, float]], now: flo
         queued_tokens=sum(report[QUEUED_TOKENS] + report[BACKLOG_TOKENS] for report in reports),
         done_tokens_per_s=sum(report[DONE_TOKENS_PER_S] for report in reports),
         speed_tokens_per_s=sum(speeds) / len(speeds) if speeds else 0.0,
-        parked_requests=float(context.total_queued_requests or 0.0) if is_parking else 0.0,
     )
+
+
+def _least_now(context: AutoscalingContext) -> int:
+    """The fewest replicas of a model that wants to sleep.
+
+    Serve goes to none from one only. And while it still averages over requests, be they a scrape of the metrics, it
+    would wake the model at once.
+    """
+    target = context.target_num_replicas
+    return min(1, target) if target > 1 or context.total_num_requests else 0
 
 
 def _in_words(name: str, wanted: int, load: Load, memory: Memory, target_wait_s: float) -> str:

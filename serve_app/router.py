@@ -128,7 +128,8 @@ class Router:
         """The samples of every process of the application as one exposition."""
         me = serve.get_replica_context()
         routers: EmbedderHandle = serve.get_deployment_handle(me.deployment, app_name=me.app_name)
-        return await gather([routers, *self._handles.values()])
+        sleepers = [model.deployment for model in self.settings.models if _may_sleep(model)]
+        return await gather([routers, *self._handles.values()], sleepers)
 
     def _open(self, model: ModelSettings, handle: EmbedderHandle) -> ModelRoute:
         scaling = model.autoscaling

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks import autoscaling_report
+from benchmarks.autoscaling_default import ServeDefault, ServeSettings
 from benchmarks.autoscaling_sim import Run, Seen, simulate
 from benchmarks.autoscaling_traces import STEP_S, TRACES, Trace, TraceName, make
-from benchmarks.autoscaling_trials import Contender, Outcome, Row, best_within, ours, outcome, read
+from benchmarks.autoscaling_trials import SERVE, Contender, Outcome, Row, best_within, ours, outcome, read
 from benchmarks.rows import Facts, append
 
 FLEET = 8
@@ -125,6 +126,11 @@ def test_a_policy_sees_the_past_only() -> None:
     assert max(delays) <= 10.5
 
 
+def seen_by_serve(replicas: int, requests: float) -> Seen:
+    """So many that run and are wanted, and requests that have been there all the time."""
+    return Seen(20.0, replicas, replicas, 0.0, 0.0, 50_000.0, np.full(40, requests), 20.0)
+
+
 def contender(name: str, gpu_hours: float, p99_s: float) -> tuple[Contender, Outcome]:
     return Contender(name, ours().policy), replace(OUTCOME, gpu_hours=gpu_hours, p99_s=p99_s)
 
@@ -139,6 +145,29 @@ def test_where_nothing_fits_the_budget_the_best_of_the_cheapest_is_chosen() -> N
     assert best_within(1.0, tried).words == "nearly"
 
 
+def test_of_settings_that_make_nobody_wait_the_cheapest_is_chosen() -> None:
+    tried = [contender("dear", 2.0, 0.0), contender("good", 1.0, 0.3), contender("cheap", 0.5, 9.0)]
+    assert best_within(2.0, tried).words == "good"
+
+
+@pytest.mark.parametrize(("factors", "first"), [((1.0, 1.0), 6), ((0.1, 1.0), 5), ((0.5, 1.0), 5)])
+def test_serves_policy_goes_up_by_its_factor_of_the_difference(factors: tuple[float, float], first: int) -> None:
+    up, down = factors
+    settings = ServeSettings(4.0, 10.0, 0.0, upscaling_factor=up, downscaling_factor=down)
+    assert ServeDefault(settings, 1, 100)(seen_by_serve(4, requests=24.0)) == first
+
+
+@pytest.mark.parametrize(("down", "first"), [(1.0, 2), (0.5, 6)])
+def test_serves_policy_goes_down_by_its_factor_of_the_difference(down: float, first: int) -> None:
+    settings = ServeSettings(4.0, 10.0, 0.0, downscale_delay_s=0.0, downscaling_factor=down)
+    assert ServeDefault(settings, 1, 100)(seen_by_serve(10, requests=8.0)) == first
+
+
+def test_every_setting_has_words_of_its_own() -> None:
+    """A setting is found again by them."""
+    assert len({contender.words for contender in SERVE}) == len(SERVE)
+
+
 def test_the_rows_of_the_newest_run_come_back_from_the_file(tmp_path: Path) -> None:
     path, newer = tmp_path / "rows.jsonl", replace(FACTS, run="2026-01-06T10:00:00+00:00")
     for written in (row(1), row(1, newer), row(2, newer)):
@@ -150,6 +179,18 @@ def test_the_rows_of_the_newest_run_come_back_from_the_file(tmp_path: Path) -> N
 def test_the_verdict_weighs_medians_and_only_differences_that_count(ours_p99_s: float, verdict: str) -> None:
     group = [row(1, ours_p99_s=ours_p99_s), row(2, ours_p99_s=ours_p99_s), row(3, ours_p99_s=90.0)]
     assert autoscaling_report.verdict(group) == verdict
+
+
+def test_the_summary_tells_the_least_and_the_most_that_ours_costs() -> None:
+    cheaper = [replace(row(), ours=replace(OUTCOME, gpu_hours=0.8))]
+    said = autoscaling_report.summary([cheaper, [row()], [row(ours_p99_s=3.0)]])
+    assert "0.80 to 1.00 times" in said
+    assert "median is 1.00" in said
+    assert "better in 0, worse in 1, neither in 2" in said
+
+
+def test_the_ratios_name_the_settings_they_were_measured_with() -> None:
+    assert autoscaling_report.ratio_cells([row()])[-1] == "target 4"
 
 
 def test_a_wait_too_short_to_count_makes_no_ratio() -> None:

@@ -46,6 +46,14 @@ def test_what_a_replica_reads_replaces_it(model: ModelSettings) -> None:
     assert _what_a_replica_uses(model) != _what_a_replica_uses(GPU)
 
 
+def test_a_model_may_begin_asleep_and_then_nothing_waits_for_a_replica() -> None:
+    bounds = AutoscalingSettings(min_replicas=0, max_replicas=2)
+    asleep = ModelSettings(path="/models/qwen3", replicas=0, autoscaling=bounds)
+    config = _embedder(asleep, AppSettings(models=(asleep,)))._bound_deployment._deployment_config.autoscaling_config
+    assert config is not None
+    assert config.initial_replicas == 0
+
+
 def test_replicas_that_share_the_cores_of_a_machine_are_replaced_when_their_number_changes() -> None:
     pair = CPU.model_copy(update={"replicas": 2})
     assert _what_a_replica_uses(pair) != _what_a_replica_uses(CPU)
@@ -59,8 +67,10 @@ def test_replicas_that_share_cores_stay_when_bounds_change_but_not_how_many_ther
     assert _what_a_replica_uses(scaled) == _what_a_replica_uses(two)  # each gets half of the cores
 
 
-@pytest.mark.parametrize(("begin_with", "initial"), [(1, 2), (4, 4), (9, 6)])
-def test_serve_is_told_the_bounds_and_leaves_the_rest_to_the_policy(begin_with: int, initial: int) -> None:
+@pytest.mark.parametrize(("begin_with", "initial"), [(1, 2), (4, 4), (9, 6), (None, None)])
+def test_serve_is_told_the_bounds_and_leaves_the_rest_to_the_policy(
+    begin_with: int | None, initial: int | None
+) -> None:
     config = _autoscaling_config(SCALED, begin_with)
     assert (config.min_replicas, config.initial_replicas, config.max_replicas) == (2, initial, 6)
     assert (config.upscale_delay_s, config.downscale_delay_s) == (0, 0)

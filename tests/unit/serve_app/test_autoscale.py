@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.core.autoscale import DOWNSCALE_MARGIN, Bounds, Load, Memory, decide
+from serve_app.core.autoscale import DOWNSCALE_MARGIN, Bounds, decide
+from serve_app.core.autoscale_signals import Load, Memory
 
 BOUNDS = Bounds(min_replicas=1, max_replicas=100, target_wait_s=2.0, cold_start_s=60.0, downscale_after_s=300.0)
 SPEED = 1000.0
@@ -38,7 +39,7 @@ def bounds_of(draw: st.DrawFn) -> Bounds:
 
 def loads_at(now: float) -> st.SearchStrategy[Load]:
     speeds = st.floats(0, 1e6) | st.sampled_from([float("nan"), float("inf"), -1.0])
-    return st.builds(Load, st.just(now), counts, counts, amounts, amounts, speeds, st.floats(0, 1000))
+    return st.builds(Load, st.just(now), counts, counts, amounts, amounts, speeds)
 
 
 @st.composite
@@ -83,7 +84,7 @@ def test_the_number_is_always_within_the_bounds(loads: list[Load], bounds: Bound
         assert bounds.min_replicas <= wanted <= bounds.max_replicas
 
 
-@pytest.mark.parametrize("field", ["queued_tokens", "parked_requests", "done_tokens_per_s"])
+@pytest.mark.parametrize("field", ["queued_tokens", "done_tokens_per_s"])
 @settings(max_examples=50, deadline=None)
 @given(loads=histories(), bounds=bounds_of(), more=st.floats(0, 1e9))
 def test_more_work_never_wants_fewer_replicas(field: str, loads: list[Load], bounds: Bounds, more: float) -> None:
@@ -132,13 +133,12 @@ def test_no_more_is_ever_asked_for_than_the_work_needs_plus_one(busy: float, que
     assert wanted <= max(running, needed + 1)
 
 
-@pytest.mark.parametrize("field", ["parked_requests", "queued_tokens"])
 @pytest.mark.parametrize("memory", [Memory(), BUSY_BEFORE])
-def test_the_first_request_wakes_a_model_that_sleeps(field: str, memory: Memory) -> None:
+def test_the_first_token_wakes_a_model_that_sleeps(memory: Memory) -> None:
     bounds = replace(BOUNDS, min_replicas=0)
     asleep = Load(1000.0, 0, 0, 0.0, 0.0, 0.0)
     assert decide(asleep, bounds, memory)[0] == 0
-    assert decide(with_more(asleep, field, 1.0), bounds, memory)[0] == 1
+    assert decide(replace(asleep, queued_tokens=1.0), bounds, memory)[0] == 1
 
 
 def test_a_model_goes_to_sleep_only_after_it_did_nothing_for_long_enough() -> None:
@@ -196,6 +196,11 @@ def test_small_steps_that_look_slow_ask_for_no_replica() -> None:
         load = Load(float(second), running, running, 20.0, 0.2 * SPEED, 0.2 * SPEED / running)
         running, memory = decide(load, BOUNDS, memory)
     assert running == 1
+
+
+def test_a_speed_of_next_to_nothing_asks_for_the_most_replicas() -> None:
+    stuck = Memory(speed_tokens_per_s=5e-324, is_speed_proven=True)
+    assert decide(Load(0.0, 1, 1, 1e6, 0.0, 5e-324), BOUNDS, stuck)[0] == BOUNDS.max_replicas
 
 
 def test_a_proven_speed_does_not_fall_for_want_of_work() -> None:

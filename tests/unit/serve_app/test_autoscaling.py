@@ -12,7 +12,8 @@ from ray.serve.config import AutoscalingContext
 
 from serve_app import autoscaling as module
 from serve_app.autoscaling import STALE_S, TokenBacklogPolicy
-from serve_app.core.autoscale import Bounds, Load, Memory
+from serve_app.core.autoscale import Bounds
+from serve_app.core.autoscale_signals import Load, Memory
 
 EMBEDDER = DeploymentID(name="Embedder-qwen3", app_name="embed")
 REPLICAS = [ReplicaID(name, EMBEDDER) for name in "abc"]
@@ -43,7 +44,7 @@ class Decide:
         self.loads.append(load)
         self.bounds.append(bounds)
         self.memories.append(memory)
-        return self.wanted, Memory(low_since=7.0, low_peak=1, speed_tokens_per_s=100.0)
+        return self.wanted, Memory(low_since=7.0, speed_tokens_per_s=100.0)
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def context(
     stamp: float,
     running: list[ReplicaID],
     target: int = 2,
-    parked: float = 0.0,
     requests: float = 0.0,
+    least: int = 1,
     state: dict[str, Any] | None = None,
 ) -> AutoscalingContext:
     names = {name for report in reports.values() for name in report}
@@ -85,10 +86,10 @@ def context(
         target_num_replicas=target,
         running_replicas=running,
         total_num_requests=requests,
-        total_queued_requests=parked,
+        total_queued_requests=0.0,
         aggregated_metrics=None,
         raw_metrics=series,
-        capacity_adjusted_min_replicas=1,
+        capacity_adjusted_min_replicas=least,
         capacity_adjusted_max_replicas=8,
         policy_state=state or {},
         last_scale_up_time=None,
@@ -117,7 +118,7 @@ def test_the_decision_gets_what_all_replicas_report(
 def test_what_was_decided_before_comes_back(policy: TokenBacklogPolicy, decide: Decide) -> None:
     _, state = policy(context({REPLICAS[0]: IDLE}, 5.0, REPLICAS[:1]))
     policy(context({REPLICAS[0]: IDLE}, 6.0, REPLICAS[:1], state={**state, "of_serve": 3}))
-    assert decide.memories == [Memory(), Memory(low_since=7.0, low_peak=1, speed_tokens_per_s=100.0)]
+    assert decide.memories == [Memory(), Memory(low_since=7.0, speed_tokens_per_s=100.0)]
 
 
 def test_nothing_changes_while_nobody_has_reported_yet(policy: TokenBacklogPolicy, decide: Decide) -> None:
@@ -147,9 +148,9 @@ def test_no_replica_goes_while_one_is_silent_but_others_may_come(
 def test_the_watch_for_fewer_replicas_begins_when_all_are_heard_of(
     policy: TokenBacklogPolicy, decide: Decide, running: list[ReplicaID]
 ) -> None:
-    before = {"memory": {"low_since": 900.0, "low_peak": 1, "speed_tokens_per_s": 80.0}}
+    before = {"memory": {"low_since": 900.0, "speed_tokens_per_s": 80.0}}
     _, after = policy(context({REPLICAS[0]: IDLE}, 5.0, running, state=before))
-    assert (after["memory"]["low_since"], after["memory"]["low_peak"]) == (None, 0)
+    assert after["memory"]["low_since"] is None
     assert after["memory"]["speed_tokens_per_s"] > 0
 
 
@@ -165,9 +166,45 @@ def test_replicas_whose_clocks_are_off_count_like_others(policy: TokenBacklogPol
     assert policy(context({REPLICAS[0]: IDLE}, -1e6, REPLICAS[:1]))[0] == 5
 
 
-def test_requests_that_wait_at_serve_count_where_no_replica_runs(policy: TokenBacklogPolicy, decide: Decide) -> None:
-    assert policy(context({}, 5.0, [], target=0, parked=3.0))[0] == 5
-    assert decide.loads == [Load(1000.0, 0, 0, 0.0, 0.0, 0.0, parked_requests=3.0)]
+@pytest.mark.parametrize(("fleet", "silent", "wanted"), [(40, 2, 30), (40, 3, 40), (19, 1, 19)])
+def test_a_few_silent_replicas_of_a_large_fleet_keep_none_from_going(
+    policy: TokenBacklogPolicy, decide: Decide, fleet: int, silent: int, wanted: int
+) -> None:
+    decide.wanted = min(30, fleet - 1)
+    running = [ReplicaID(str(number), EMBEDDER) for number in range(fleet)]
+    reports = dict.fromkeys(running[silent:], IDLE)
+    assert policy(context(reports, 5.0, running, target=fleet))[0] == wanted
+
+
+def turns(policy: TokenBacklogPolicy, clock: Clock, requests: float, running: int) -> list[int]:
+    """Replicas at every second of a time in which nothing is done; Serve goes to none from one only."""
+    state: dict[str, Any] = {}
+    numbers = [running]
+    for second in range(500):
+        clock.now += 1.0
+        reports = dict.fromkeys(REPLICAS[: numbers[-1]], IDLE)
+        asked = context(
+            reports,
+            float(second),
+            REPLICAS[: numbers[-1]],
+            target=numbers[-1],
+            requests=requests if second < 330 else 0.0,
+            least=0,
+            state=state,
+        )
+        wanted, state = policy(asked)
+        numbers.append(max(wanted, min(1, numbers[-1] - 1)))
+    return numbers
+
+
+def test_a_model_with_several_replicas_falls_asleep_in_one_go(policy: TokenBacklogPolicy, clock: Clock) -> None:
+    numbers = turns(policy, clock, requests=0.0, running=3)
+    assert (numbers.index(1), numbers.index(0)) == (301, 302)
+    assert set(numbers[302:]) == {0}
+
+
+def test_a_scrape_puts_sleep_off_by_no_more_than_it_lasts(policy: TokenBacklogPolicy, clock: Clock) -> None:
+    assert turns(policy, clock, requests=0.2, running=1).index(0) == 331
 
 
 def test_the_policy_remembers_no_replica_that_has_gone(policy: TokenBacklogPolicy, decide: Decide) -> None:
