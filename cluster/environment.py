@@ -110,8 +110,11 @@ def product_version() -> str:
 
 
 def secret_in(variable: str) -> str:
-    """What an environment variable holds: secrets come that way, since a command line is there for all to read."""
-    return os.environ.get(variable, "")
+    """What an environment variable holds: secrets come that way, since a command line is there for all to read.
+
+    Without the line break that a file leaves at the end of a secret: no header may hold one.
+    """
+    return os.environ.get(variable, "").strip()
 
 
 def _set_defaults(variables: dict[str, str]) -> None:

@@ -7,11 +7,13 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from cluster.monitoring.rule import RUNBOOK
 from serve_app.settings import Settings
 
 MAX_NAME = 30  # with our suffixes it stays within what KubeRay allows: RayService 47, RayCronJob 36
 DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+PROCESS_END_S = 20  # of the time a pod has to go, for its processes to end; the rest is for requests and replicas
 IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f]{64})")
 
 # Commits of the checkpoints on the Hugging Face hub: a fleet whose nodes hold different weights mixes vectors.
@@ -138,6 +140,10 @@ class KubernetesSettings(Settings):
     )
     operator_namespace: str = Field("kuberay-system", min_length=1, description="Where KubeRay's operator runs.")
     monitoring_namespace: str = Field("monitoring", min_length=1, description="Where Prometheus runs.")
+    monitoring_labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels by which Prometheus' operator chooses monitors and rules."
+    )
+    runbook_url: str = Field(RUNBOOK, min_length=1, description="Address of the runbook, for alerts' links.")
     node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of the nodes that embed.")
     tolerations: tuple[Toleration, ...] = Field(
         (Toleration(key="nvidia.com/gpu"),), description="Taints that pods with GPUs tolerate."
@@ -145,7 +151,11 @@ class KubernetesSettings(Settings):
     priority_class: str | None = Field(None, description="PriorityClass of the serving pods.")
     head_cpus: int = Field(2, ge=1, description="CPU cores of the head.")
     head_memory_gib: int = Field(6, ge=2, description="Main memory of the head.")
-    termination_grace_s: int = Field(150, ge=30, description="Time a pod has to finish its work when it must go.")
+    termination_grace_s: int | None = Field(
+        None,
+        ge=30,
+        description="Time a pod has when it must go; default: a replica's start, the longest request, and 25 s.",
+    )
 
     @field_validator("name", "namespace")
     @classmethod
@@ -160,8 +170,3 @@ class KubernetesSettings(Settings):
         if not IMAGE.fullmatch(image) or image.endswith(":latest"):
             raise ValueError(f"{image!r} must end in a tag other than `latest` or in @sha256:…")
         return image
-
-    @property
-    def drain_s(self) -> int:
-        """Time of `termination_grace_s` for requests and replicas to leave; the rest is for the processes to end."""
-        return self.termination_grace_s - 20

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cluster.environment import prepare_client_environment
+from cluster.running.local import NOT_LET_IN
 from serve_app.core.errors import SetupError
 
 REASON = "DRAIN_NODE_REASON_PREEMPTION"
@@ -20,7 +21,8 @@ ASK_TIMEOUT_S = 30.0
 def drain(
     seconds: Annotated[int, typer.Option(min=1, help="Time until the node is gone.")] = 120,
 ) -> None:
-    """Tell the Ray cluster that this node goes, and wait: Serve starts its replicas elsewhere before they end here.
+    """Tell the Ray cluster that this node goes, and wait. Serve starts its replicas elsewhere, and stops them here when
+    those are up; at the latest it does so one request's longest time before the end.
 
     Example: `embedctl drain --seconds 120`
     """
@@ -30,16 +32,22 @@ def drain(
 
 
 def _this_node() -> str:
-    """`ray drain-node` finds its own node only inside a Ray driver. Raises SetupError if no Ray runs here."""
+    """`ray drain-node` finds its own node only inside a Ray driver.
+
+    Raises SetupError if no Ray runs here, or if it wants a token that is not there.
+    """
     prepare_client_environment()
     import logging
 
     import ray
+    from ray.exceptions import AuthenticationError
 
     try:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise SetupError("No Ray node runs here: there is nothing to drain.") from error
+    except AuthenticationError as error:
+        raise SetupError(NOT_LET_IN) from error
     node = ray.get_runtime_context().get_node_id()
     ray.shutdown()
     return node

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from cluster.commands.dlq import opened, sources_to_retry
-from cluster.commands.options import AddressOption, ConfigOption, KeyOption, ServedOption, SinkOption
+from cluster.commands.options import ConfigOption, KeyOption, ServedOption, SinkOption
 from cluster.config import ClusterConfig, load_config
 from cluster.environment import secret_in
 from cluster.running.local import connect, start_for_jobs
@@ -34,6 +34,14 @@ CollectionOption = Annotated[str, typer.Option("--collection", help="Collection 
 HttpOption = Annotated[
     str, typer.Option("--endpoint", help="Embed over HTTP instead, for example https://embed.example.com.")
 ]
+StagesOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        help="Ray's HOST:PORT, where the work is done; `auto` finds one on this machine, and is the default. With "
+        "--endpoint the default is a Ray that is started for it.",
+    ),
+]
 TenantOption = Annotated[str, typer.Option(help="Whom the documents belong to; `search --tenant` sees only theirs.")]
 
 
@@ -43,7 +51,7 @@ def ingest(
     config: ConfigOption = None,
     model: ServedOption = "",
     sink: SinkOption = "",
-    address: AddressOption = "auto",
+    address: StagesOption = "",
     endpoint: HttpOption = "",
     tenant: TenantOption = "",
     dry_run: Annotated[
@@ -95,7 +103,7 @@ def retry(
     config: ConfigOption = None,
     model: ServedOption = "",
     sink: SinkOption = "",
-    address: AddressOption = "auto",
+    address: StagesOption = "",
     endpoint: HttpOption = "",
     tenant: TenantOption = "",
     key_env: KeyOption = "EMBED_API_KEY",
@@ -151,13 +159,13 @@ def _address(endpoint: str, model: str, key_env: str) -> Address:
 
 @contextmanager
 def _joined(address: str, endpoint: str) -> Iterator[None]:
-    """The job's own stages run in the cluster that embeds; with an endpoint, in a Ray of their own on this machine."""
+    """The job's own stages run in the cluster that embeds; with an endpoint alone, in a Ray of their own here."""
     with ExitStack() as stack:
         with _without_collecting():
-            if endpoint:
+            if endpoint and not address:
                 start_for_jobs()
             else:
-                connect(address)
+                connect(address or "auto")
             import ray
 
             stack.callback(ray.shutdown)  # left to the end of the process, Ray waits half a second for lines of log

@@ -71,10 +71,10 @@ def status(
 
 def down(address: AddressOption = "auto", timeout: TimeoutOption = 120) -> None:
     """Remove the application and Serve from a Ray cluster, once the requests under way are answered."""
-    from cluster.running import lifecycle
+    from cluster.running.removal import take_down
 
     with console.status("Finishing what is under way"):
-        said = lifecycle.take_down(address, timeout)
+        said = take_down(address, timeout)
     console.print(escape(said), soft_wrap=True, highlight=False)
 
 
@@ -134,6 +134,8 @@ def _print(found: ClusterStatus) -> None:
         console.print(f"[dim]{escape(fingerprint)}[/dim]", highlight=False)
         if model.classes:
             console.print(_latencies(model))
+    for note in found.notes:
+        console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True, highlight=False)
     for problem in found.problems:
         console.print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True, highlight=False)
 

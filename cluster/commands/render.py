@@ -26,7 +26,9 @@ def serve_config(
     config: ConfigOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: standard output.")] = None,
 ) -> None:
-    """The configuration for `serve deploy`, and for a RayService's `serveConfigV2`.
+    """The configuration of a RayService's `serveConfigV2`, or for `serve deploy` to pods of `render kuberay`.
+
+    On machines of your own use `embedctl deploy`: they have other paths, and none of the places it asks for.
 
     Example: `embedctl render serve-config --config cluster.yaml > serve.yaml`
     """
@@ -51,6 +53,20 @@ def kuberay(out: OutOption, config: ConfigOption = None) -> None:
     tree = flat_tree(load_config(config), "embedctl render kuberay")
     write_tree(tree, out)
     _say(f"Wrote {len(tree)} files. Apply them with: kubectl apply --server-side -k {out}")
+
+
+@commands.command()
+def monitoring(out: OutOption, config: ConfigOption = None) -> None:
+    """Prometheus' rules and configuration and Grafana's dashboard, for those of your own.
+
+    Example: `embedctl render monitoring --config cluster.yaml --out ./monitoring`
+    """
+    from cluster.monitoring.files import monitoring_files
+    from cluster.render.tree import write_tree
+
+    files = monitoring_files(load_config(config).kubernetes.runbook_url)
+    write_tree(files, out)
+    _say(f"Wrote {', '.join(sorted(files))} into {out}")
 
 
 @commands.command()

@@ -37,12 +37,13 @@ def weights(
 
 
 def fetch(name: str, revision: str, directory: Path) -> bool:
-    """Whether anything had to be downloaded. Raises SetupError if the hub or the disk fails.
+    """Whether anything had to be downloaded. Raises SetupError if the hub or the disk fails, or the directory is taken.
 
     Another directory takes the download and is renamed at the end, so that a half one is never taken for a model.
     """
     if (directory / MARKER).is_file():
         return False
+    _check_free(directory)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -51,10 +52,8 @@ def fetch(name: str, revision: str, directory: Path) -> bool:
         partial.mkdir(parents=True, exist_ok=True)
         snapshot_download(name, revision=revision, local_dir=partial)
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes on a download that is over
-        if directory.exists():
-            shutil.rmtree(directory)
+        (partial / MARKER).write_text(f"{name}@{revision}\n", encoding="utf-8")
         partial.rename(directory)
-        (directory / MARKER).write_text(f"{name}@{revision}\n", encoding="utf-8")
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise SetupError(
             f"The model {name} could not be downloaded ({type(error).__name__}): check the name, the commit and the "
@@ -63,3 +62,15 @@ def fetch(name: str, revision: str, directory: Path) -> bool:
     except OSError as error:
         raise SetupError(f"The model {name} cannot be written to {directory}: {error.strerror or error}.") from error
     return True
+
+
+def _check_free(directory: Path) -> None:
+    """What is there is not ours to remove. Raises SetupError."""
+    try:
+        is_taken = directory.is_dir() and any(directory.iterdir())
+    except OSError as error:
+        raise SetupError(f"{directory} cannot be read: {error.strerror}.") from error
+    if is_taken:
+        raise SetupError(
+            f"{directory} is not empty, and no model that this command has downloaded whole: give another directory."
+        )

@@ -19,8 +19,11 @@ def growth(metric: str, by: str, over: str) -> str:
     return f"{now} - ({before} or {now} * 0)"
 
 
-_TARGET = f"max by (deployment) (ray_serve_autoscaling_target_replicas{{{APP}}})"
-_HEALTHY = f"(sum by (deployment) (ray_serve_deployment_replica_healthy{{{APP}}}) or {_TARGET} * 0)"
+# During an upgrade on Kubernetes there are two clusters, and a healthy one must not hide the other: `ray_io_cluster`, a
+# label that the scrape adds there, tells them apart. Elsewhere it is missing, and there is one.
+EACH = "ray_io_cluster, deployment"
+_TARGET = f"max by ({EACH}) (ray_serve_autoscaling_target_replicas{{{APP}}})"
+_HEALTHY = f"(sum by ({EACH}) (ray_serve_deployment_replica_healthy{{{APP}}}) or {_TARGET} * 0)"
 _BAD_RUNS = 'ray_ingest_runs_total{outcome=~"failed|interrupted"}'
 
 SERVING = (
@@ -35,7 +38,7 @@ SERVING = (
     Alert(
         "EmbedDeploymentUnhealthy",
         "page",
-        f"max by (deployment) (ray_serve_deployment_status{{{APP}}}) <= 2 and {_TARGET} > 0",
+        f"max by ({EACH}) (ray_serve_deployment_status{{{APP}}}) <= 2 and {_TARGET} > 0",
         "5m",
         "{{ $labels.deployment }} is unhealthy",
         "Ray Serve gives the deployment the status {{ $value }} (1: it failed to deploy, 2: unhealthy).",
@@ -43,7 +46,7 @@ SERVING = (
     Alert(
         "EmbedNoReplica",
         "page",
-        f"{_HEALTHY} == 0 and {_TARGET} > 0",
+        f"sum by (deployment) ({_HEALTHY}) == 0 and max by (deployment) ({_TARGET}) > 0",
         "3m",
         "{{ $labels.deployment }} has no healthy replica",
         "Requests that need the deployment wait until their time is up, and then fail.",
@@ -55,6 +58,14 @@ SERVING = (
         "15m",
         "{{ $labels.deployment }} lacks {{ $value }} replicas",
         "So many replicas fewer than wanted are healthy: there is no room for them, or they do not come up.",
+    ),
+    Alert(
+        "EmbedUpgradeStuck",
+        "ticket",
+        'max by (namespace, name) (kuberay_service_condition_upgrade_in_progress{condition="true"}) > 0',
+        "1h",
+        "The upgrade of {{ $labels.name }} does not come to its end",
+        "KubeRay has been waiting for the second cluster for an hour. The first one still answers.",
     ),
     Alert(
         "EmbedQueueWait",

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 
 from cluster.monitoring.dashboard import render_dashboard
-from cluster.monitoring.rules import RUNBOOK, render_rules
+from cluster.monitoring.rules import render_rules
 from cluster.monitoring.scrape import RULES_FILE, render_scrape
 
 HEADER = "# Made by `embedctl render monitoring`.\n"
 
 
-def monitoring_files(runbook: str = RUNBOOK) -> dict[str, str]:
+def monitoring_files(runbook: str) -> dict[str, str]:
     """Contents by file name. `runbook`: address of that page, for the alerts' links."""
     return {
         RULES_FILE: as_yaml(render_rules(runbook)),

@@ -66,7 +66,11 @@ REPLICAS = Row(
             "Wanted and healthy replicas",
             "short",
             (
-                Query(f"max by (deployment) (ray_serve_autoscaling_target_replicas{{{APP}}})", "{{deployment}} wanted"),
+                Query(
+                    "sum by (deployment) (max by (ray_io_cluster, deployment)"
+                    f" (ray_serve_autoscaling_target_replicas{{{APP}}}))",
+                    "{{deployment}} wanted",
+                ),
                 Query(f"sum by (deployment) (ray_serve_deployment_replica_healthy{{{APP}}})", "{{deployment}} healthy"),
             ),
             "By Serve's deployments: Embedders and Routers.",

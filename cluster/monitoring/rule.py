@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+RUNBOOK = "docs/runbook.md"  # where the product has it: the default address
+
 Severity = Literal["page", "ticket"]  # somebody is woken; somebody looks at it at work
 
 

@@ -7,9 +7,7 @@ from typing import Any
 
 from cluster.monitoring import objectives
 from cluster.monitoring.alerts import INGESTION, SERVING
-from cluster.monitoring.rule import Alert, Record
-
-RUNBOOK = "docs/runbook.md"
+from cluster.monitoring.rule import RUNBOOK, Alert, Record
 
 
 def render_rules(runbook: str = RUNBOOK) -> dict[str, Any]:

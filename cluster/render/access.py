@@ -5,7 +5,7 @@ from __future__ import annotations
 from cluster.config import ClusterConfig
 from cluster.kubernetes import KubernetesSettings
 from cluster.render.fleet import worker_groups
-from cluster.render.objects import COMPONENT_LABEL, NAME_LABEL, PART_OF, Manifest, metadata
+from cluster.render.objects import GROUP_LABEL, NAME_LABEL, PART_OF, Manifest, metadata
 
 ACCOUNTS = ("head", "worker", "jobs", "starter")
 LEVELS = ("enforce", "audit", "warn")
@@ -41,7 +41,7 @@ def _account(settings: KubernetesSettings, name: str) -> Manifest:
 
 
 def _starter_rights(settings: KubernetesSettings) -> list[Manifest]:
-    """Kubernetes cannot bind `create` to one name; what is read is bound to the one RayJob."""
+    """Kubernetes cannot bind `create` to one name; all else is bound to the one RayJob."""
     role = metadata(settings, "starter")
     rayjobs = {"apiGroups": ["ray.io"], "resources": ["rayjobs"]}
     return [
@@ -51,7 +51,7 @@ def _starter_rights(settings: KubernetesSettings) -> list[Manifest]:
             "metadata": role,
             "rules": [
                 {**rayjobs, "verbs": ["create"]},
-                {**rayjobs, "verbs": ["get", "list", "watch"], "resourceNames": [f"{settings.name}-ingest"]},
+                {**rayjobs, "verbs": ["get", "list", "watch", "delete"], "resourceNames": [f"{settings.name}-ingest"]},
             ],
         },
         {
@@ -65,9 +65,11 @@ def _starter_rights(settings: KubernetesSettings) -> list[Manifest]:
 
 
 def _budgets(config: ClusterConfig) -> list[Manifest]:
-    """All but one pod of a group stay. A group of one has no budget: nobody could ever drain its node.
+    """So many pods of a group stay that it is one short of its fewest. A group of one has no budget: nobody could ever
+    drain its node.
 
-    Kubernetes takes `maxUnavailable` only for pods of kinds it knows the size of.
+    It keeps a group from vanishing and no more: of one that has grown, and of two clusters during an upgrade, many pods
+    may go at once. Kubernetes takes `maxUnavailable`, and parts of a whole, only for kinds whose size it knows.
     """
     return [
         {
@@ -76,7 +78,7 @@ def _budgets(config: ClusterConfig) -> list[Manifest]:
             "metadata": metadata(config.kubernetes, group.name),
             "spec": {
                 "minAvailable": group.min_pods - 1,
-                "selector": {"matchLabels": {NAME_LABEL: config.kubernetes.name, COMPONENT_LABEL: group.name}},
+                "selector": {"matchLabels": {NAME_LABEL: config.kubernetes.name, GROUP_LABEL: group.name}},
             },
         }
         for group in worker_groups(config)

@@ -1,4 +1,4 @@
-"""When ingestion runs: a CronJob that starts it and waits for its end, or KubeRay's own schedule."""
+"""When ingestion runs: a CronJob that starts it and follows it to its end, or KubeRay's own schedule."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import yaml
 
 from cluster.config import ClusterConfig
 from cluster.kubernetes import KubernetesSettings
-from cluster.render.ingest_jobs import START_TIMEOUT_S, job_spec, render_ray_job
+from cluster.render.ingest_jobs import RETRIES, START_TIMEOUT_S, job_spec, render_ray_job
 from cluster.render.objects import Manifest, job_labels, metadata
 from cluster.render.pod_parts import CONTAINER_SECURITY, POD_SECURITY
 
 JOB_FILE = "rayjob.yaml"
+CLEAR_TIMEOUT_S = 600
 
 
 def render_schedule(config: ClusterConfig) -> list[Manifest]:
@@ -43,34 +44,28 @@ def _starter_files(config: ClusterConfig) -> Manifest:
 
 
 def _cron_job(settings: KubernetesSettings) -> Manifest:
-    """Creates the RayJob and waits for its end, so that `Forbid` holds for the run and not just for its start."""
+    """Creates the RayJob and waits for its end, so that `Forbid` holds for the run and not just for its start.
+
+    What is left of the run before goes first: a RayJob is kept for some time after its end, and names are unique. The
+    CronJob's Job ends with the run, and fails if it has failed.
+    """
     wanted = settings.ingest
-    name = f"{settings.name}-ingest"
-    create = ["create", "--namespace", settings.namespace, "--filename", f"/job/{JOB_FILE}"]
-    wait = ["wait", "--namespace", settings.namespace, f"rayjob/{name}", f"--timeout={wanted.deadline_s}s"]
-    wait.append("--for=jsonpath={.status.jobDeploymentStatus}=Complete")
-    small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
-    kubectl = {
-        "image": settings.kubectl_image,
-        "imagePullPolicy": "IfNotPresent",
-        "securityContext": CONTAINER_SECURITY,
-        "resources": small,
+    job = f"rayjob/{settings.name}-ingest"
+    longest = (1 + RETRIES) * (wanted.deadline_s + START_TIMEOUT_S)
+    steps = {
+        "clear": ["delete", job, "--ignore-not-found", "--cascade=foreground", f"--timeout={CLEAR_TIMEOUT_S}s"],
+        "create": ["create", "--filename", f"/job/{JOB_FILE}"],
+        "wait": ["wait", job, "--for=jsonpath={.status.endTime}", f"--timeout={longest}s"],
     }
+    check = ["wait", job, "--for=jsonpath={.status.jobDeploymentStatus}=Complete", "--timeout=5s"]
     pod = {
         "serviceAccountName": f"{settings.name}-starter",
         "automountServiceAccountToken": True,  # it asks Kubernetes for one RayJob, and may do nothing else
         "enableServiceLinks": False,
         "restartPolicy": "Never",
         "securityContext": POD_SECURITY,
-        "initContainers": [
-            {
-                "name": "create",
-                **kubectl,
-                "command": ["kubectl", *create],
-                "volumeMounts": [{"name": "job", "mountPath": "/job", "readOnly": True}],
-            }
-        ],
-        "containers": [{"name": "wait", **kubectl, "command": ["kubectl", *wait]}],
+        "initContainers": [_kubectl(settings, name, command) for name, command in steps.items()],
+        "containers": [_kubectl(settings, "check", check)],
         "volumes": [{"name": "job", "configMap": {"name": f"{settings.name}-ingest-job"}}],
     }
     return {
@@ -87,9 +82,21 @@ def _cron_job(settings: KubernetesSettings) -> Manifest:
             "jobTemplate": {
                 "spec": {
                     "backoffLimit": 0,
-                    "activeDeadlineSeconds": wanted.deadline_s + START_TIMEOUT_S,
+                    "activeDeadlineSeconds": longest + START_TIMEOUT_S,
                     "template": {"metadata": {"labels": job_labels(settings, "starter")}, "spec": pod},
                 }
             },
         },
+    }
+
+
+def _kubectl(settings: KubernetesSettings, name: str, command: list[str]) -> Manifest:
+    return {
+        "name": name,
+        "image": settings.kubectl_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["kubectl", "--namespace", settings.namespace, *command],
+        "securityContext": CONTAINER_SECURITY,
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+        "volumeMounts": [{"name": "job", "mountPath": "/job", "readOnly": True}],
     }

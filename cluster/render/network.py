@@ -1,4 +1,4 @@
-"""Who may talk to whom: nothing but what is listed; and the way in, to the port that serves and to no other."""
+"""Who may talk to whom: nothing but what is listed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
 WORKERS = {"key": COMPONENT_LABEL, "operator": "In", "values": ["embedder", "router"]}
 
 
-def render_network(config: ClusterConfig) -> list[Manifest]:
-    return [*_policies(config), *_way_in(config)]
-
-
-def _policies(config: ClusterConfig) -> list[Manifest]:
+def render_policies(config: ClusterConfig) -> list[Manifest]:
     settings = config.kubernetes
     serving, jobs = {NAME_LABEL: settings.name}, {NAME_LABEL: f"{settings.name}-jobs"}
     head = {**serving, COMPONENT_LABEL: "head"}
@@ -83,54 +79,8 @@ def _policies(config: ClusterConfig) -> list[Manifest]:
     return policies
 
 
-def _way_in(config: ClusterConfig) -> list[Manifest]:
-    """With incremental upgrades KubeRay makes a Gateway and its route itself; a second way in would pass by it."""
-    settings = config.kubernetes
-    if settings.upgrade.strategy == "incremental" or settings.exposure.kind == "none":
-        return []
-    return [_ingress(settings) if settings.exposure.kind == "ingress" else _route(settings)]
-
-
-def _ingress(settings: KubernetesSettings) -> Manifest:
-    outside = settings.exposure
-    backend = {"service": {"name": f"{settings.name}-serve-svc", "port": {"number": SERVE_PORT}}}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": metadata(settings),
-        "spec": {
-            "ingressClassName": outside.ingress_class,
-            "tls": [{"hosts": [outside.host], "secretName": outside.tls_secret}],
-            "rules": [
-                {
-                    "host": outside.host,
-                    "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
-                }
-            ],
-        },
-    }
-
-
-def _route(settings: KubernetesSettings) -> Manifest:
-    outside = settings.exposure
-    return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": metadata(settings),
-        "spec": {
-            "parentRefs": [{"name": outside.gateway, "namespace": outside.gateway_namespace}],
-            "hostnames": [outside.host],
-            "rules": [
-                {
-                    "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-                    "backendRefs": [{"name": f"{settings.name}-serve-svc", "port": SERVE_PORT}],
-                }
-            ],
-        },
-    }
-
-
 def _head_out(settings: KubernetesSettings) -> list[Manifest]:
+    """To whatever listens on these ports: addresses of the API server and of Redis are not known here."""
     ports = KUBERNETES_PORTS if settings.redis is None else (*KUBERNETES_PORTS, settings.redis.port)
     return [_rule("to", [], ports)]
 

@@ -15,6 +15,7 @@ GCS_PORT: Final = 6379
 AGENT_PORT: Final = 52365
 NAME_LABEL: Final = "embed-cluster/name"  # KubeRay selects by `app.kubernetes.io/name`, so pods keep its value
 COMPONENT_LABEL: Final = "embed-cluster/component"
+GROUP_LABEL: Final = "embed-cluster/group"  # of workers that are alike
 PART_OF: Final = {"app.kubernetes.io/part-of": "embed-cluster"}
 
 
@@ -36,6 +37,11 @@ def metadata(settings: KubernetesSettings, suffix: str = "") -> Manifest:
         "namespace": settings.namespace,
         "labels": {NAME_LABEL: settings.name, **PART_OF},
     }
+
+
+def endpoint_service(settings: KubernetesSettings) -> str:
+    """The Service inside Kubernetes. KubeRay makes one, whose name changes at every incremental upgrade: then ours."""
+    return f"{settings.name}-{'workers' if settings.upgrade.strategy == 'incremental' else 'serve-svc'}"
 
 
 def secret_variable(variable: str, secret: str, key: str) -> Manifest:

@@ -26,7 +26,7 @@ SCRATCH_GIB = 20  # Ray's session with its logs and spilled objects
 HOME_GIB = 10  # compiled kernels
 SHARED_MEMORY_GIB = 2  # Ray's object store, and what the ranks of a split model exchange
 OBJECT_STORE_BYTES = 2**30
-MOST_CONNECTIONS = 20_000  # HAProxy opens two and a half files for each, and container runtimes allow some 500,000
+MOST_CONNECTIONS = 20_000  # HAProxy opens two and a half files for each: 50,000, which container runtimes allow
 POD_ENVIRONMENT = {
     "HOME": HOME,
     "HF_HUB_OFFLINE": "1",
@@ -44,7 +44,6 @@ def base_spec(settings: KubernetesSettings, account: str) -> Manifest:
     spec: Manifest = {
         "serviceAccountName": account,
         "securityContext": POD_SECURITY,
-        "terminationGracePeriodSeconds": settings.termination_grace_s,
         "enableServiceLinks": False,
     }
     if settings.pull_secret is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from cluster.config import ClusterConfig
 from cluster.kubernetes import KubernetesSettings
-from cluster.render.fleet import WorkerGroup
+from cluster.render.grace import drain_s, termination_grace_s
 from cluster.render.objects import (
-    COMPONENT_LABEL,
     DASHBOARD_PORT,
     GCS_PORT,
+    GROUP_LABEL,
     METRICS_PORT,
     NAME_LABEL,
     SERVE_PORT,
@@ -26,6 +26,7 @@ from cluster.render.pod_parts import (
     scratch_volumes,
 )
 from cluster.render.storage import weights_claim, weights_wait
+from cluster.render.worker_group import WorkerGroup
 
 
 def head_template(config: ClusterConfig) -> Manifest:
@@ -49,6 +50,7 @@ def head_template(config: ClusterConfig) -> Manifest:
     spec = {
         **base_spec(settings, f"{settings.name}-head"),
         **_priority(settings),
+        "terminationGracePeriodSeconds": termination_grace_s(config),
         "automountServiceAccountToken": True,  # the autoscaler asks Kubernetes for pods
         "containers": [container],
         "volumes": scratch_volumes(),
@@ -75,17 +77,19 @@ def worker_template(config: ClusterConfig, group: WorkerGroup) -> Manifest:
         "resources": resources(group.cpus, group.memory_gib, group.gpus),
         "securityContext": CONTAINER_SECURITY,
         "readinessProbe": readiness(),
-        "lifecycle": {"preStop": {"exec": {"command": ["embedctl", "drain", "--seconds", str(settings.drain_s)]}}},
+        "lifecycle": {"preStop": {"exec": {"command": ["embedctl", "drain", "--seconds", str(drain_s(config))]}}},
         "volumeMounts": mounts,
     }
     spec |= {
+        "terminationGracePeriodSeconds": termination_grace_s(config),
         "automountServiceAccountToken": False,
         "containers": [container],
         "volumes": volumes,
         "topologySpreadConstraints": _spread(settings, group),
     }
     spec |= _priority(settings) | _where(settings, group)
-    return {"metadata": {"labels": serving_labels(settings, group.name)}, "spec": spec}
+    labels = {**serving_labels(settings, group.component), GROUP_LABEL: group.name}
+    return {"metadata": {"labels": labels}, "spec": spec}
 
 
 def readiness() -> Manifest:
@@ -101,7 +105,7 @@ def readiness() -> Manifest:
 
 
 def _spread(settings: KubernetesSettings, group: WorkerGroup) -> list[Manifest]:
-    selector = {"matchLabels": {NAME_LABEL: settings.name, COMPONENT_LABEL: group.name}}
+    selector = {"matchLabels": {NAME_LABEL: settings.name, GROUP_LABEL: group.name}}
     return [
         {
             "maxSkew": 1,
@@ -120,7 +124,7 @@ def _priority(settings: KubernetesSettings) -> Manifest:
 def _where(settings: KubernetesSettings, group: WorkerGroup) -> Manifest:
     """Only pods of models go to the nodes that are kept for them."""
     where: Manifest = {}
-    if group.name == "embedder" and settings.node_selector:
+    if group.component == "embedder" and settings.node_selector:
         where["nodeSelector"] = dict(settings.node_selector)
     if group.gpus:
         where["tolerations"] = [

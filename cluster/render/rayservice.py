@@ -8,11 +8,14 @@ import yaml
 
 from cluster.config import ClusterConfig
 from cluster.kubernetes import KubernetesSettings
-from cluster.render.fleet import WorkerGroup, worker_groups
+from cluster.render.fleet import worker_groups
+from cluster.render.grace import termination_grace_s
 from cluster.render.objects import Manifest, metadata
+from cluster.render.places import as_start_param
 from cluster.render.pod_parts import CONTAINER_SECURITY, OBJECT_STORE_BYTES, home_variable, scratch_mounts
 from cluster.render.pods import head_template, worker_template
 from cluster.render.serve_config import render_serve_config
+from cluster.render.worker_group import WorkerGroup
 
 POD_IDLE_S = 120  # a replica's own patience comes first; see `autoscaling.downscale_after_s`
 STRATEGIES = {"new-cluster": "NewCluster", "none": "None", "incremental": "NewClusterWithIncrementalUpgrade"}
@@ -26,7 +29,7 @@ def render_rayservice(config: ClusterConfig) -> Manifest:
         "metadata": metadata(settings),
         "spec": {
             "excludeHeadPodFromServeSvc": True,
-            "rayClusterDeletionDelaySeconds": settings.termination_grace_s,  # connections that are kept must end first
+            "rayClusterDeletionDelaySeconds": termination_grace_s(config),  # connections that are kept must end first
             "upgradeStrategy": _upgrade(settings),
             "serveConfigV2": yaml.safe_dump(render_serve_config(config), sort_keys=False, allow_unicode=True),
             "rayClusterConfig": {
@@ -55,8 +58,12 @@ def _group(config: ClusterConfig, group: WorkerGroup) -> Manifest:
         "replicas": group.pods,
         "minReplicas": group.min_pods,
         "maxReplicas": group.max_pods,
-        "rayStartParams": {"num-cpus": str(group.ray_cpus), **_start_params()}
-        | ({"num-gpus": str(group.gpus)} if group.gpus else {}),
+        "rayStartParams": {
+            "num-cpus": str(group.ray_cpus),
+            **({"num-gpus": str(group.gpus)} if group.gpus else {}),
+            "resources": as_start_param(group.places),
+            **_start_params(),
+        },
         "template": worker_template(config, group),
     }
 

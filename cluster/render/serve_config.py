@@ -11,6 +11,7 @@ from cluster.environment import prepare_environment
 from cluster.render.fleet import actor_cpus, surge_percent
 from cluster.render.objects import SERVE_PORT
 from cluster.render.paths import KEYS, KEYS_FILE, models_in_pods
+from cluster.render.places import places_of
 from serve_app.settings import APP_NAME, AppSettings
 
 APPLICATION = "serve_app.app"
@@ -28,6 +29,7 @@ def render_serve_config(config: ClusterConfig) -> dict[str, Any]:
 
     Every option that the code sets stands here too: what runs can be read where it is changed. The live settings are
     the Router's `user_config` alone: Serve takes those over in place, where a change of `args` replaces replicas.
+    It is for pods: models and keys have their paths there, and replicas ask for the places that the pods offer.
     """
     settings = _app_in_pods(config)
     return {
@@ -66,12 +68,14 @@ def _deployments(config: ClusterConfig, settings: AppSettings) -> list[dict[str,
     application = import_module(APPLICATION).build(settings)
     built = build_app(application, name=APP_NAME)
     found = [deployment_to_schema(deployment) for deployment in built.deployments]
-    cpus = actor_cpus(config)
-    surge = surge_percent(config)
+    cpus, surge, places = actor_cpus(config), surge_percent(config), places_of(config.models)
     rendered = []
     for schema in sorted(found, key=lambda one: one.name):
         options = _plain(schema.model_dump(mode="json", exclude_unset=True))
-        options["ray_actor_options"]["num_cpus"] = cpus[schema.name]
+        options["ray_actor_options"] |= {"num_cpus": cpus[schema.name], "resources": {places[schema.name]: 1}}
+        if "placement_group_bundles" in options:
+            options["placement_group_bundles"][0][places[schema.name]] = 1  # where the replica itself sits
+        options.get("autoscaling_config", {}).pop("initial_replicas", None)  # Serve goes back to it at every change
         options["max_surge_percent"] = surge[schema.name]
         options["logging_config"] = LOGGING
         rendered.append(options)

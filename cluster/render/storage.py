@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import blake2b
+
 from cluster.commands.weights import MARKER
 from cluster.config import ClusterConfig
 from cluster.kubernetes import KubernetesSettings
@@ -74,7 +77,10 @@ def _claim(settings: KubernetesSettings) -> Manifest:
 
 
 def _fetch_job(config: ClusterConfig) -> Manifest:
-    """Runs to its end once; run again it finds the markers and does nothing."""
+    """Runs to its end once; run again it finds the markers and does nothing.
+
+    What a Job runs cannot be changed: the name holds a digest of it, so that another image or model is another Job.
+    """
     settings = config.kubernetes
     models = [
         argument
@@ -100,13 +106,11 @@ def _fetch_job(config: ClusterConfig) -> Manifest:
         "containers": [fetch],
         "volumes": [*scratch_volumes(shared_memory=False), weights_claim(settings, read_only=False)],
     }
+    template = {"metadata": {"labels": job_labels(settings, "weights")}, "spec": spec}
+    digest = blake2b(json.dumps(template, sort_keys=True).encode(), digest_size=4).hexdigest()
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(settings, "weights"),
-        "spec": {
-            "backoffLimit": 5,
-            "activeDeadlineSeconds": 4 * 3600,
-            "template": {"metadata": {"labels": job_labels(settings, "weights")}, "spec": spec},
-        },
+        "metadata": metadata(settings, f"weights-{digest}"),
+        "spec": {"backoffLimit": 5, "activeDeadlineSeconds": 4 * 3600, "template": template},
     }

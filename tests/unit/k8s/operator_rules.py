@@ -11,11 +11,14 @@ Manifest = dict[str, Any]
 MAX_NAMES = {"RayService": 47, "RayJob": 47, "RayCronJob": 36}
 LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 FORBIDDEN_BESIDE_REDIS = {"RAY_REDIS_ADDRESS", "REDIS_PASSWORD"}
+DELETES = {"DeleteNone": 0, "DeleteWorkers": 1, "DeleteCluster": 2, "DeleteSelf": 3}  # how much
+QUOTED = re.compile(r"'{[^']*}'")  # a shell takes the quotes away, and Ray's autoscaler counts on them
 STRATEGIES = {"NewCluster", "None", "NewClusterWithIncrementalUpgrade"}
 
 
 def problems(manifest: Manifest) -> list[str]:
-    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    kind, about = manifest["kind"], manifest["metadata"]
+    name = about.get("name", f"{about.get('generateName', '')}xxxxx")  # Kubernetes adds five characters
     found = []
     if len(name) > MAX_NAMES[kind]:
         found.append(f"the name has more than {MAX_NAMES[kind]} characters")
@@ -52,6 +55,11 @@ def _job(spec: Manifest) -> Iterator[str]:
     seen = [_condition(rule) for rule in spec["deletionStrategy"]["deletionRules"]]
     if len(seen) != len(set(seen)):
         yield "two deletion rules for the same condition"
+    for state in {state for _, state in seen}:
+        rules = [rule for rule in spec["deletionStrategy"]["deletionRules"] if _condition(rule)[1] == state]
+        times = [rule["condition"]["ttlSeconds"] for rule in sorted(rules, key=lambda rule: DELETES[rule["policy"]])]
+        if times != sorted(times):
+            yield "what deletes more must come later"
     if any(None in one for one in seen):
         yield "a deletion rule needs exactly one of jobStatus and jobDeploymentStatus"
     for key in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
@@ -93,6 +101,8 @@ def _cluster(spec: Manifest) -> Iterator[str]:
         if "gcsFaultToleranceOptions" in spec and names & FORBIDDEN_BESIDE_REDIS:
             yield "Redis is named both by options and by variables"
     for group in spec.get("workerGroupSpecs", []):
+        if not QUOTED.fullmatch(group["rayStartParams"].get("resources", "'{}'")):
+            yield f"group {group['groupName']}: its resources are not quoted"
         if not 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]:
             yield f"group {group['groupName']}: its numbers of pods are not in order"
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from cluster.config import ClusterConfig
 from cluster.hardware import HardwareSettings
-from cluster.render.fleet import WorkerGroup, actor_cpus, surge_percent, worker_groups
+from cluster.render.fleet import actor_cpus, surge_percent, worker_groups
+from cluster.render.places import places_of
+from cluster.render.worker_group import WorkerGroup
 from serve_app.core.errors import SetupError
 from serve_app.settings import AutoscalingSettings, ModelSettings, RouterSettings
 from tests.unit.k8s.manifests import Manifest, gib, serve_config
@@ -48,7 +50,7 @@ def holds(group: WorkerGroup, cpus: float, gpus: float) -> int:
     """Replicas of that size in one pod."""
     by_cpus = int((group.ray_cpus + 1e-6) / cpus)
     whole = int(group.gpus / gpus) if gpus >= 1 else group.gpus * int(1 / gpus + 1e-6)
-    return min(by_cpus, whole)
+    return min(by_cpus, whole, *group.places.values())
 
 
 @given(
@@ -65,10 +67,13 @@ def test_the_pods_at_the_start_hold_all_replicas(
     config = gpu_config(parts, 1, replicas, gpus, ceil((replicas + more) / gpus), routers, more)
     gpu_pods, router_pods = worker_groups(config)
     cpus = actor_cpus(config)
-    assert gpu_pods.pods * holds(gpu_pods, cpus[config.models[0].deployment], parts) >= replicas
+    fewest = 1 if more else replicas
+    room = holds(gpu_pods, cpus[config.models[0].deployment], parts)
+    assert fewest <= gpu_pods.pods * room < fewest + room
+    assert gpu_pods.max_pods * room >= replicas + more
     assert router_pods.pods * router_pods.ray_cpus >= routers * cpus["Router"]
     assert router_pods.max_pods * router_pods.ray_cpus >= 2 * routers  # an update starts the new ones first
-    assert gpu_pods.min_pods <= gpu_pods.pods <= gpu_pods.max_pods
+    assert gpu_pods.min_pods == gpu_pods.pods <= gpu_pods.max_pods
 
 
 @given(
@@ -95,8 +100,10 @@ def test_without_gpus_everything_fits_on_the_nodes(cpus: int, replicas: int, rou
     config = cpu_config(cpus, replicas, routers, nodes)
     wanted = actor_cpus(config)
     (group,) = worker_groups(config)
-    per_pod = ceil(replicas / group.max_pods) * wanted[config.models[0].deployment]
-    assert per_pod + ceil(routers / group.pods) * wanted["Router"] <= group.ray_cpus + 1e-6
+    names = places_of(config.models)
+    assert sum(group.places[names[name]] * each for name, each in wanted.items()) <= group.ray_cpus + 1e-6
+    assert group.places[names["Router"]] * group.pods >= 2 * routers  # an update starts the new ones first
+    assert group.places[names[config.models[0].deployment]] * group.pods >= replicas
     assert group.cpus <= cpus
 
 
@@ -105,6 +112,21 @@ def test_spare_nodes_are_for_replicas_that_start_before_the_old_ones_leave() -> 
     assert config.hardware is not None
     roomy = config.model_copy(update={"hardware": config.hardware.model_copy(update={"max_nodes": 2})})
     assert surge_percent(roomy) == {"Router": 100, config.models[0].deployment: 100}
+
+
+def test_spare_pods_are_shared_by_all_models_that_are_replaced_at_once() -> None:
+    alone = gpu_config(1.0, 1, replicas=4, gpus=8, nodes=1, routers=1)
+    other = ModelSettings(path="Qwen/Qwen3-Embedding-0.6B", gpus_per_replica=0.5, replicas=4)
+    both = alone.model_copy(update={"models": (*alone.models, other)})
+    assert surge_percent(alone)[alone.models[0].deployment] == 100
+    assert {surge_percent(both)[model.deployment] for model in both.models} == {25}  # one pod of each; two are free
+
+
+def test_a_model_on_cpus_beside_one_on_gpus_is_refused() -> None:
+    config = gpu_config(1.0, 1, 1, 8, 1, 1)
+    beside = config.model_copy(update={"models": (*config.models, ModelSettings(path="package:x"))})
+    with pytest.raises(SetupError, match=r"`models\.gpus_per_replica` is 0 for x"):
+        worker_groups(beside)
 
 
 @pytest.mark.parametrize(
@@ -125,11 +147,16 @@ def test_the_replicas_of_every_overlay_fit_its_pods(objects: list[Manifest]) -> 
     for deployment in serve_config(objects)["applications"][0]["deployments"]:
         options = deployment["ray_actor_options"]
         bounds = deployment.get("autoscaling_config", {})
-        start = bounds.get("initial_replicas", deployment.get("num_replicas"))
+        start = bounds.get("min_replicas", deployment.get("num_replicas"))
         most = bounds.get("max_replicas", start)
         rooms = [_room(group, options) for group in groups_in(objects)]
         assert sum(group["replicas"] * room for group, room in zip(groups_in(objects), rooms, strict=True)) >= start
         assert sum(group["maxReplicas"] * room for group, room in zip(groups_in(objects), rooms, strict=True)) >= most
+
+
+def test_serve_is_told_no_number_to_go_back_to_at_every_change(objects: list[Manifest]) -> None:
+    for deployment in serve_config(objects)["applications"][0]["deployments"]:
+        assert "initial_replicas" not in deployment.get("autoscaling_config", {})
 
 
 def test_ray_and_kubernetes_count_the_same_gpus(objects: list[Manifest]) -> None:

@@ -6,6 +6,8 @@ import subprocess
 from typing import Any
 
 import pytest
+import ray
+from ray.exceptions import AuthenticationError
 
 from cluster.commands import drain
 from serve_app.core.errors import SetupError
@@ -38,4 +40,14 @@ def test_a_refusal_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
     answers(monkeypatch, 1, "Usage\nError: The drain request is not accepted: busy\n")
     monkeypatch.setattr("time.sleep", pytest.fail)
     with pytest.raises(SetupError, match="not accepted: busy"):
+        drain.drain(90)
+
+
+def test_a_ray_that_wants_a_token_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise AuthenticationError("Token authentication is enabled but no authentication token was found")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(drain, "prepare_client_environment", lambda: None)
+    with pytest.raises(SetupError, match="The cluster asks for a token"):
         drain.drain(90)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.unit.k8s.manifests import Manifest, cluster_of, labels, of_kind, selects, templates
+from serve_app.settings import LimitSettings
+from tests.unit.k8s.manifests import Manifest, cluster_of, labels, of_kind, selects, templates, worker_groups
 
 SERVE_PORT = 8000
 
@@ -32,7 +34,9 @@ def routed_ports(value: Any) -> Iterator[int]:
 def test_nothing_but_the_port_that_serves_is_routed(objects: list[Manifest]) -> None:
     ways_in = [*of_kind(objects, "Ingress"), *of_kind(objects, "HTTPRoute")]
     assert set(routed_ports(ways_in)) <= {SERVE_PORT}
-    assert of_kind(objects, "Service") == []
+    services = [one["spec"] for one in of_kind(objects, "Service")]
+    assert {port["port"] for service in services for port in service["ports"]} <= {SERVE_PORT}
+    assert {service.get("type", "ClusterIP") for service in services} <= {"ClusterIP"}  # not to be reached from outside
     assert "headService" not in cluster_of(objects)["headGroupSpec"]
     assert "ingressOptions" not in cluster_of(objects)["headGroupSpec"]
 
@@ -73,17 +77,19 @@ def test_every_pod_is_denied_what_is_not_listed(objects: list[Manifest]) -> None
 def test_selectors_find_the_pods_they_are_for(objects: list[Manifest], extras: list[Manifest]) -> None:
     """A policy for pods that are not there protects nobody."""
     ours = [labels(template) for template in pods([*objects, *extras])]
+    by_kuberay = [labels(group["template"]) | {"ray.io/node-type": "worker"} for group in worker_groups(objects)]
     gateway = {"gateway.networking.k8s.io/gateway-name": "embed-gateway"}  # of the pods of KubeRay's Gateway
     selectors = [
         *(one["spec"]["selector"] for kind in ("PodDisruptionBudget", "PodMonitor") for one in of_kind(objects, kind)),
         *(one["spec"]["podSelector"] for one in of_kind(objects, "NetworkPolicy")),
+        *({"matchLabels": one["spec"]["selector"]} for one in of_kind(objects, "Service")),
         *(
             spread["labelSelector"]
             for one in pods(objects)
             for spread in one["spec"].get("topologySpreadConstraints", [])
         ),
     ]
-    missing = [one for one in selectors if not any(selects(one, pod) for pod in [*ours, gateway])]
+    missing = [one for one in selectors if not any(selects(one, pod) for pod in [*ours, *by_kuberay, gateway])]
     assert [one for one in missing if "weights" not in str(one)] == []  # none to fetch where the image holds the model
 
 
@@ -95,3 +101,21 @@ def test_metrics_are_asked_of_every_ray_pod_on_a_port_it_names(objects: list[Man
         names = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
         assert selects(monitor["selector"], labels(template))
         assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= names
+
+
+def test_ingestion_is_sent_to_a_service_that_is_there(kustomized: dict[str, list[Manifest]]) -> None:
+    """KubeRay makes `embed-serve-svc`, but for incremental upgrades one with a new name each time."""
+    for overlay, objects in kustomized.items():
+        script = next(one for one in of_kind(objects, "ConfigMap") if "ingest.sh" in one["data"])["data"]["ingest.sh"]
+        (endpoint,) = re.findall(r"--endpoint http://([a-z-]+):8000", script)
+        ours = {one["metadata"]["name"] for one in of_kind(objects, "Service")}
+        incremental = overlay == "overlays/incremental"
+        assert endpoint in (ours if incremental else {"embed-serve-svc"}), overlay
+
+
+def test_nginx_lets_through_what_the_product_takes(kustomized: dict[str, list[Manifest]]) -> None:
+    (ingress,) = of_kind(kustomized["base"], "Ingress")
+    given = {key.rpartition("/")[2]: value for key, value in ingress["metadata"]["annotations"].items()}
+    limits = LimitSettings()
+    assert int(given["proxy-body-size"].removesuffix("m")) > limits.max_body_mib
+    assert int(given["proxy-read-timeout"]) > limits.request_timeout_s

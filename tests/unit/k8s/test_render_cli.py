@@ -37,6 +37,16 @@ def test_manifests_go_into_a_directory_and_the_next_step_is_named(tmp_path: Path
     assert (tmp_path / "rayservice.yaml").read_text().startswith("# Made by `embedctl render kuberay`")
 
 
+def test_the_files_for_prometheus_name_the_configured_runbook(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("kubernetes: {runbook_url: 'https://wiki.example/embed'}")
+    said = run("monitoring", "--config", str(tmp_path / "cluster.yaml"), "--out", str(tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"dashboard.json", "prometheus.yaml", "rules.yaml"}
+    assert "rules.yaml" in said
+    rules = (tmp_path / "out" / "rules.yaml").read_text()
+    assert rules.startswith("# Made by `embedctl render monitoring`")
+    assert "https://wiki.example/embed#embednoreplica" in rules
+
+
 def test_two_renders_are_equal_to_the_byte(tmp_path: Path) -> None:
     for name in ("one", "two"):
         run("kuberay", "--config", str(PRESET), "--out", str(tmp_path / name))

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cluster.config import ClusterConfig
-from cluster.hardware import HardwareSettings
 from cluster.kubernetes import (
     ExposureSettings,
     IngestJobSettings,
@@ -18,20 +16,9 @@ from cluster.kubernetes import (
     UpgradeSettings,
     WeightsSettings,
 )
-from cluster.render.kuberay import extra_files, render_kuberay
-from cluster.render.tree import to_yaml
 from ingest.settings import IngestSettings, MaskSettings
-from serve_app.settings import ModelSettings, ObservabilitySettings, Settings
-
-HARDWARE = HardwareSettings(gpu="l4", gpus_per_node=1, cpus_per_node=16, memory_gib_per_node=64, nodes=2)
-MODEL = ModelSettings(path="Qwen/Qwen3-Embedding-0.6B", gpus_per_replica=1)
-
-
-def rendered(settings: KubernetesSettings, **others: Any) -> str:
-    config = ClusterConfig(models=(MODEL,), hardware=HARDWARE, kubernetes=settings, **others)
-    extras = [one for objects in extra_files(config).values() for one in objects]
-    return to_yaml([*render_kuberay(config), *extras])
-
+from serve_app.settings import ObservabilitySettings, Settings
+from tests.unit.k8s.configs import MODEL, rendered
 
 PLAIN = rendered(KubernetesSettings())
 CHANGES: list[tuple[KubernetesSettings, str]] = [
@@ -63,6 +50,11 @@ CHANGES: list[tuple[KubernetesSettings, str]] = [
     (KubernetesSettings(keys_secret="people"), "secretName: people"),
     (KubernetesSettings(operator_namespace="ray-system"), "metadata.name: ray-system"),
     (KubernetesSettings(monitoring_namespace="watch"), "metadata.name: watch"),
+    (KubernetesSettings(monitoring_labels={"release": "kube-prometheus-stack"}), "release: kube-prometheus-stack"),
+    (
+        KubernetesSettings(runbook_url="https://wiki.example/embed"),
+        "runbook_url: https://wiki.example/embed#ingeststuck",
+    ),
     (KubernetesSettings(node_selector={"pool": "gpu"}), "pool: gpu"),
     (KubernetesSettings(tolerations=(Toleration(key="team", value="ml", effect="NoExecute"),)), "effect: NoExecute"),
     (KubernetesSettings(priority_class="serving"), "priorityClassName: serving"),
@@ -124,8 +116,11 @@ def test_masking_takes_its_secret_along() -> None:
 
 
 def test_a_ledger_elsewhere_needs_no_volume() -> None:
+    elsewhere = rendered(KubernetesSettings(), ingest=IngestSettings(ledger="postgresql://db/x"))
     assert "embed-ledger" in PLAIN
-    assert "embed-ledger" not in rendered(KubernetesSettings(), ingest=IngestSettings(ledger="postgresql://db/x"))
+    assert "embed-ledger" not in elsewhere
+    assert "embed-dead-letters-" in PLAIN
+    assert "embed-dead-letters-" not in elsewhere  # it can be read from anywhere
 
 
 def test_traces_may_leave_to_their_collector() -> None:

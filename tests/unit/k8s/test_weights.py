@@ -63,12 +63,37 @@ def test_a_download_that_breaks_off_leaves_nothing_that_looks_complete(hub: Any,
     assert (tmp_path / "model" / "config.json").exists()  # what had come stays and is gone on from
 
 
-def test_a_directory_without_its_marker_is_filled_again(hub: Any, tmp_path: Path) -> None:
+def test_a_directory_with_something_else_in_it_is_left_alone(hub: Any, tmp_path: Path) -> None:
+    asked = hub(whole)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine").touch()
+    with pytest.raises(SetupError, match="is not empty"):
+        fetch("org/model", COMMIT, tmp_path / "models")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine"]
+    assert asked == []
+
+
+def test_an_empty_directory_is_filled(hub: Any, tmp_path: Path) -> None:
     hub(whole)
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "left-over").touch()
     assert fetch("org/model", COMMIT, tmp_path / "model")
-    assert not (tmp_path / "model" / "left-over").exists()
+
+
+def test_a_directory_is_never_there_without_its_marker(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever dies between two steps must be able to go on."""
+    hub(whole)
+    rename = Path.rename
+    seen: list[bool] = []
+
+    def look(partial: Path, target: Path) -> Path:
+        seen.append((partial / MARKER).is_file())
+        return rename(partial, target)
+
+    monkeypatch.setattr(Path, "rename", look)
+    assert fetch("org/model", COMMIT, tmp_path / "model")
+    assert seen == [True]
 
 
 def test_a_disk_that_refuses_is_named(hub: Any, tmp_path: Path) -> None:

@@ -12,16 +12,18 @@ from cluster.monitoring.rules import render_rules
 from serve_app.telemetry import metrics
 from tests.unit.monitoring.expressions import Selector, selectors
 
+SCRAPED = {"ray_io_cluster"}  # a label of the pod, which the PodMonitor adds
 RAYS_OWN: Mapping[str, frozenset[str]] = {  # name → the labels that we use
     "ray_serve_application_status": frozenset({"application"}),
-    "ray_serve_deployment_status": frozenset({"application", "deployment"}),
-    "ray_serve_deployment_replica_healthy": frozenset({"application", "deployment"}),
+    "ray_serve_deployment_status": frozenset({"application", "deployment", *SCRAPED}),
+    "ray_serve_deployment_replica_healthy": frozenset({"application", "deployment", *SCRAPED}),
     "ray_serve_deployment_replica_starts_total": frozenset({"application", "deployment"}),
-    "ray_serve_autoscaling_target_replicas": frozenset({"application", "deployment"}),
+    "ray_serve_autoscaling_target_replicas": frozenset({"application", "deployment", *SCRAPED}),
     "ray_node_cpu_utilization": frozenset(),
     "ray_node_mem_used": frozenset(),
     "ray_node_mem_total": frozenset(),
     "ray_node_gpus_utilization": frozenset(),
+    "kuberay_service_condition_upgrade_in_progress": frozenset({"name", "namespace", "condition"}),
 }
 
 
