@@ -31,7 +31,7 @@ def problems(config: ClusterConfig) -> Iterator[str]:
         _observability(config.observability),
         rules_capacity.autoscaling(config.models, config.limits),
         rules_capacity.messages(config.models, config.limits),
-        rules_capacity.drain(config.limits, config.kubernetes) if "kubernetes" in config.model_fields_set else (),
+        rules_capacity.drain(config.limits, config.kubernetes),
     )
 
 
@@ -87,10 +87,12 @@ def _instruction(key: str, text: str) -> Iterator[str]:
 
 
 def _limits(limits: LimitSettings) -> Iterator[str]:
-    if limits.max_queued_tokens < limits.slice_tokens:
+    at_once = limits.slices_per_replica * limits.slice_tokens
+    if limits.max_queued_tokens < at_once:
         yield (
-            f"`limits.max_queued_tokens`: {limits.max_queued_tokens} is less than `limits.slice_tokens` "
-            f"({limits.slice_tokens}), so that a full slice could never wait; raise it or lower `slice_tokens`"
+            f"`limits.max_queued_tokens`: {limits.max_queued_tokens} is less than the {at_once} tokens that a Router "
+            f"has under way for a replica (`slices_per_replica` {limits.slices_per_replica} × `slice_tokens` "
+            f"{limits.slice_tokens}), so that a large request alone would be refused; raise it or lower `slice_tokens`"
         )
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
-from ray.serve.schema import LoggingConfig
+from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from serve_app.embedder import Embedder
 from serve_app.placement import placement_of
 from serve_app.router import Router
 from serve_app.settings import (
     APP_NAME,
+    DRAIN_MARGIN_S,
     ROUTER_CPUS,
     AppSettings,
     AutoscalingSettings,
@@ -30,7 +31,6 @@ from serve_app.settings import (
 ROUTER_REQUESTS = 100_000
 SERVE_LOGGING = LoggingConfig(enable_access_log=False)
 SURGE_PERCENT = 100  # a new replica is ready before an old one goes
-DRAIN_MARGIN_S = 5.0  # beyond the longest request, which a replica that leaves still answers
 DRAIN_LOOK_S = 0.5
 SCALING_POLICY = "serve_app.autoscaling:TokenBacklogPolicy"
 REPORT_S = 1.0  # how often replicas tell their load
@@ -101,18 +101,23 @@ def _number(model: ModelSettings) -> dict[str, Any]:
     """How many replicas, as arguments of `serve.deployment`."""
     if model.autoscaling is None:
         return {"num_replicas": model.replicas}
-    return {"autoscaling_config": _autoscaling_config(model.autoscaling, _running(model) or model.replicas)}
+    begin_with = None if _is_deployed(model) else model.replicas
+    return {"autoscaling_config": _autoscaling_config(model.autoscaling, begin_with)}
 
 
-def _autoscaling_config(scaling: AutoscalingSettings, begin_with: int) -> AutoscalingConfig:
-    """Serve applies what the policy says at once: delays and factors are the policy's own business."""
+def _autoscaling_config(scaling: AutoscalingSettings, begin_with: int | None) -> AutoscalingConfig:
+    """Serve applies what the policy says at once: delays and factors are the policy's own business.
+
+    `begin_with` None: with the replicas it has, which at a first deployment are `min_replicas`.
+    """
+    initial = None if begin_with is None else min(scaling.max_replicas, max(scaling.min_replicas, begin_with))
     with warnings.catch_warnings():
         # Serve 2.60 warns that variables will replace the interval; it does not read them yet.
         warnings.filterwarnings("ignore", "The `metrics_interval_s` field", DeprecationWarning)
         return AutoscalingConfig(
             min_replicas=scaling.min_replicas,
             max_replicas=scaling.max_replicas,
-            initial_replicas=min(scaling.max_replicas, max(scaling.min_replicas, begin_with)),
+            initial_replicas=initial,
             upscale_delay_s=0.0,
             downscale_delay_s=0.0,
             metrics_interval_s=REPORT_S,
@@ -124,15 +129,14 @@ def _autoscaling_config(scaling: AutoscalingSettings, begin_with: int) -> Autosc
         )
 
 
-def _running(model: ModelSettings) -> int:
-    """Replicas of the model on the cluster this process is connected to.
+def _is_deployed(model: ModelSettings) -> bool:
+    """Whether the cluster this process is connected to has replicas of the model, or lets it sleep.
 
-    Serve falls back to the initial number at every redeployment, which under load would be an outage.
+    Serve falls back to the initial number, where there is one, at every change of the deployment: under load that would
+    be an outage, and it would wake a model that sleeps.
     """
     app = serve.status().applications.get(APP_NAME) if ray.is_initialized() else None
-    deployment = app.deployments.get(model.deployment) if app is not None else None
-    states = deployment.replica_states if deployment is not None else {}
-    return sum(count for state, count in states.items() if state.value == "RUNNING")
+    return app is not None and app.status != ApplicationStatus.DELETING and model.deployment in app.deployments
 
 
 def _drain_s(limits: LimitSettings) -> float:

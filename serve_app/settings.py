@@ -12,6 +12,7 @@ APP_NAME = "embed"
 EMBEDDER_PREFIX = "Embedder-"
 ROUTER_CPUS = 0.1  # Ray's logical CPUs place processes; they do not throttle them
 EMBEDDER_CPUS = 0.5
+DRAIN_MARGIN_S = 5.0  # beyond the longest request, which a replica that leaves still answers
 
 
 class Settings(BaseModel):
@@ -73,7 +74,10 @@ class ModelSettings(Settings):
     name: str = Field("", description="Name in requests; default: the last part of the path, in lower case.")
     aliases: tuple[str, ...] = Field((), description="Other names that requests may use for it.")
     replicas: int = Field(
-        1, ge=1, description="Replicas, each with its own engine; with `autoscaling`, those it starts with."
+        1,
+        ge=0,
+        description="Replicas, each with its own engine; with `autoscaling`, those of the first deployment (on "
+        "Kubernetes that begins with `min_replicas`). 0 only where `autoscaling` allows it.",
     )
     autoscaling: AutoscalingSettings | None = Field(
         None, description="Bounds between which the number of replicas follows the load; without it, it is fixed."

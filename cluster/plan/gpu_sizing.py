@@ -151,12 +151,19 @@ def _explained(
     yield _decision(f"{key}.gpus_per_replica", chosen.gpus_per_replica, unit_why, given)
     yield _decision(f"{key}.tensor_parallel", chosen.tensor_parallel, split_why, given)
     step = chosen.engine.step_tokens or 0
-    step_why = (
-        f"{step / tokens_per_s:.2f} s at {tokens_per_s:,.0f} tokens/s: an interactive text may wait about {STEP_S} s"
-    )
-    yield _decision(f"{key}.engine.step_tokens", step, step_why, given)
+    yield _decision(f"{key}.engine.step_tokens", step, _step_why(step, tokens_per_s), given)
     share_why = f"leaves {GPU_CONTEXT_GIB} GiB of a GPU for each process on it, outside vLLM's count"
     yield _decision(f"{key}.engine.gpu_memory_share", chosen.engine.gpu_memory_share, share_why, given)
+
+
+def _step_why(step_tokens: int, tokens_per_s: float) -> str:
+    step_s = step_tokens / tokens_per_s
+    if step_s > STEP_S:
+        return (
+            f"{step_s:.2f} s at {tokens_per_s:,.0f} tokens/s, more than the {STEP_S} s that an interactive text should "
+            "wait: a smaller step would mostly read the weights"
+        )
+    return f"{step_s:.2f} s at {tokens_per_s:,.0f} tokens/s: an interactive text may wait {STEP_S} s"
 
 
 def _decision(key: str, value: int | float, why: str, given: ModelSettings) -> Decision:

@@ -33,8 +33,11 @@ class Part:
 
     @property
     def least(self) -> int:
-        """Replicas there must be at any time, as the configuration says."""
-        return self.model.replicas if self.model.autoscaling is None else self.model.autoscaling.min_replicas
+        """Replicas there must be room for on the nodes that are always there: the fewest, or those it starts with."""
+        bounds = self.model.autoscaling
+        if bounds is None or "replicas" in self.model.model_fields_set:
+            return self.model.replicas
+        return bounds.min_replicas
 
 
 @dataclass(frozen=True, slots=True)

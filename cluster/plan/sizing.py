@@ -135,7 +135,7 @@ def _bounded(key: str, model: ModelSettings, config: ClusterConfig) -> Iterator[
     if "replicas" in model.model_fields_set:
         yield Decision(f"{key}.replicas", model.replicas, "as configured", given=True)
     else:
-        yield Decision(f"{key}.replicas", max(1, bounds.min_replicas), "it starts with the fewest, but one at least")
+        yield Decision(f"{key}.replicas", bounds.min_replicas, "it starts with the fewest")
 
 
 def _routers(config: ClusterConfig, models: Sequence[ModelPlan], hardware: HardwareSettings) -> Decision:

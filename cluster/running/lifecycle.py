@@ -1,19 +1,29 @@
-"""The application on a Ray cluster that runs already: put there, brought up to date, and removed again."""
+"""The application on a Ray cluster that runs already: put there and brought up to date."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from io import StringIO
 from typing import Any
 
 from cluster.config import ClusterConfig
 from cluster.running.local import APPLICATION, connect, serve_details, wait_for_http
-from cluster.running.preflight import alive_nodes, check_http, check_nodes, check_resources, check_splits, look_at_nodes
-from cluster.running.serve_state import FAILED, WELL, ApplicationState, application_state, other_applications, replaced
+from cluster.running.preflight import (
+    ROUTE,
+    alive_nodes,
+    check_host,
+    check_http,
+    check_nodes,
+    check_resources,
+    check_route,
+    check_splits,
+    look_at_nodes,
+)
+from cluster.running.removal import stop_serve, withdraw
+from cluster.running.serve_state import FAILED, WELL, ApplicationState, application_state, replaced
 from cluster.running.status import ROUTER
 from serve_app.core.errors import SetupError
 from serve_app.settings import APP_NAME, AppSettings
@@ -58,6 +68,8 @@ def check_before_deployment(config: ClusterConfig, details: dict[str, Any] | Non
     nodes = [node["Resources"] for node in alive_nodes()]
     there_is = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
     check_http(config, details)
+    check_host(config, len(nodes))
+    check_route(details)
     check_resources(config, there_is, "the cluster")
     check_splits(config, nodes)
     check_nodes(look_at_nodes())
@@ -100,31 +112,11 @@ def wait_until_running(look: Look, timeout_s: float, report: Report, sleep: Call
         sleep(LOOK_EVERY_S)
 
 
-def take_down(address: str, timeout_s: float) -> str:
-    """Remove the application, once the requests under way are answered, and Serve with it; says what was removed.
-
-    The Ray cluster stays. Raises SetupError if it takes longer than `timeout_s`.
-    """
-    connect(address)
-    details = serve_details()
-    if details is None:
-        return "Nothing was deployed."
-    state = application_state(details)
-    if state is not None:
-        _remove_application(timeout_s)
-    removed = f"Removed {', '.join(map(str, state.deployments.values()))}." if state is not None else ""
-    others = other_applications(details)
-    if others:
-        return f"{removed or 'Nothing was deployed.'} Serve stays for {', '.join(others)}."
-    _stop_serve()
-    return f"{removed} Serve is stopped; the Ray cluster stays.".strip()
-
-
 def _run(settings: AppSettings, timeout_s: float, report: Report) -> None:
     from ray import serve
 
     application = import_module(APPLICATION).build(settings)
-    target = serve.RunTarget(application, name=APP_NAME, route_prefix="/")
+    target = serve.RunTarget(application, name=APP_NAME, route_prefix=ROUTE)
     try:
         serve.run_many([target], wait_for_applications_running=False)
     except TimeoutError as error:
@@ -136,9 +128,7 @@ def _run(settings: AppSettings, timeout_s: float, report: Report) -> None:
 def _take_back(before: ApplicationState | None, former: AppSettings | None, timeout_s: float, report: Report) -> str:
     """After a failed deployment; says in a sentence what the cluster serves now."""
     if before is None:
-        _remove_application(timeout_s)
-        _stop_serve()
-        return "It was removed again; nothing is deployed."
+        return withdraw(timeout_s)
     if former is None:
         return (
             "What ran before could not be asked for its settings, so it was not put back: deploy what is meant to run."
@@ -163,26 +153,8 @@ def _start_serve(config: ClusterConfig) -> None:
         with suppress(RayActorError):  # a proxy that was not ready in time: Serve starts another, and we wait for it
             serve.start(proxy_location=ProxyLocation.EveryNode, http_options=options)
     except (RuntimeError, TimeoutError) as error:
-        _stop_serve()
+        stop_serve()
         raise SetupError(
             f"Serve did not start on {config.http.host}:{config.http.port}: {str(error).splitlines()[0]}. "
             "Is the port in use on a node?"
         ) from error
-
-
-def _remove_application(timeout_s: float) -> None:
-    from ray import serve
-
-    serve.delete(APP_NAME, _blocking=False)
-    deadline = time.monotonic() + timeout_s
-    while application_state(serve_details()) is not None:
-        if time.monotonic() >= deadline:
-            raise SetupError(f"The application is still finishing its requests after {timeout_s:g} s: try again.")
-        time.sleep(LOOK_EVERY_S)
-
-
-def _stop_serve() -> None:
-    from ray import serve
-
-    with redirect_stdout(StringIO()):  # Ray would report there that the controller it was told to stop has stopped
-        serve.shutdown()  # type: ignore[no-untyped-call]

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 APPLICATION = "serve_app.app"
 NO_CLUSTER = "Start a cluster with `embedctl serve`, or give the address of one with --address HOST:PORT."
+NOT_LET_IN = (
+    "The cluster asks for a token, and this machine has none or another one: copy ~/.ray/auth_token from a node of the "
+    "cluster to the same place here."
+)
 REACH_TIMEOUT_S = 3.0
 OBJECT_STORE_BYTES = 512 * 2**20
 
@@ -188,11 +192,14 @@ def connect(address: str) -> None:
     prepare_client_environment()
     _check_reachable(address)
     import ray
+    from ray.exceptions import AuthenticationError
 
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise SetupError(NO_CLUSTER) from error
+    except AuthenticationError as error:
+        raise SetupError(NOT_LET_IN) from error
     except RuntimeError as error:
         if "ersion mismatch" not in str(error):
             raise

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
-from cluster.config import ClusterConfig
+from cluster.config import EVERY_ADDRESS, ClusterConfig
 from cluster.environment import missing_here, product_version
 from serve_app.core.errors import SetupError
-from serve_app.settings import EMBEDDER_CPUS, ROUTER_CPUS
+from serve_app.settings import APP_NAME, EMBEDDER_CPUS, ROUTER_CPUS
 
 LOOK_TIMEOUT_S = 60.0  # a process on every node has to start
+ROUTE = "/"
+DELETING = "DELETING"  # an application that goes; its route is free
 RAISE_OR_LOWER = "lower `replicas`, `gpus_per_replica` or `tensor_parallel`"
 
 
@@ -25,9 +28,14 @@ class NodeLook:
 
 
 def check_resources(config: ClusterConfig, there_is: Mapping[str, float], where: str) -> None:
-    """Serve would wait for ever for what is not there. Raises SetupError."""
-    cpus = sum(EMBEDDER_CPUS * m.replicas for m in config.models) + ROUTER_CPUS * config.router.replicas
-    gpus = sum(m.gpus_per_replica * m.tensor_parallel * m.replicas for m in config.models)
+    """Serve would wait for ever for what is not there. A model that sleeps must find room for a replica when it wakes.
+
+    Raises SetupError.
+    """
+    routers = ROUTER_CPUS * config.router.replicas
+    cpus = routers + max(sum(EMBEDDER_CPUS * m.replicas for m in config.models), EMBEDDER_CPUS)
+    each = [(m.gpus_per_replica * m.tensor_parallel, m.replicas) for m in config.models]
+    gpus = max(sum(gpus * replicas for gpus, replicas in each), *(gpus for gpus, _ in each))
     for kind, wanted in (("CPU", cpus), ("GPU", gpus)):
         if wanted > there_is.get(kind, 0):
             raise SetupError(
@@ -69,11 +77,39 @@ def check_http(config: ClusterConfig, details: Mapping[str, Any] | None) -> None
     if options is None:
         return
     host, port = options.get("host"), options.get("port")
-    if port != config.http.port:
+    if (host, port) != (config.http.host, config.http.port):
         raise SetupError(
             f"The cluster's HTTP listens on {host}:{port} and `http` says {config.http.host}:{config.http.port}, which "
             "cannot change while it runs: set `http` back, or remove the application with `embedctl down` first."
         )
+
+
+def check_host(config: ClusterConfig, nodes: int) -> None:
+    """HAProxy of one node reaches the Routers of another where these listen: on `http.host`. Raises SetupError."""
+    if nodes > 1 and _is_of_one_node(config.http.host):
+        raise SetupError(
+            f"`http.host`: {config.http.host} is an address of one node, and the {nodes} nodes of the cluster reach "
+            "each other's Routers there: set it to 0.0.0.0, behind a firewall."
+        )
+
+
+def check_route(details: Mapping[str, Any] | None) -> None:
+    """The application answers at `/`, which only one can. Raises SetupError."""
+    applications = details["applications"] if details is not None else {}
+    for name, application in applications.items():
+        if name != APP_NAME and application.get("route_prefix") == ROUTE and application["status"] != DELETING:
+            raise SetupError(
+                f"The Serve application `{name}` has the route {ROUTE}, which this one needs: give `{name}` another "
+                "`route_prefix`, or remove it."
+            )
+
+
+def _is_of_one_node(host: str) -> bool:
+    """A name may be another node's address on each of them, an address is not."""
+    try:
+        return str(ip_address(host)) not in EVERY_ADDRESS
+    except ValueError:
+        return host == "localhost"
 
 
 def alive_nodes() -> list[dict[str, Any]]:

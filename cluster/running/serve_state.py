@@ -12,7 +12,8 @@ from serve_app.settings import APP_NAME
 WELL = "RUNNING"  # of an application and of a replica
 FAILED = "DEPLOY_FAILED"
 SERVING_PROXY = ("HEALTHY", "DRAINING")
-IN_TRANSITION = ("UPDATING", "UPSCALING", "DOWNSCALING")
+GROWING = "UPSCALING"  # of a deployment
+IN_TRANSITION = ("UPDATING", GROWING, "DOWNSCALING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class DeploymentState:
     @property
     def running(self) -> int:
         return Counter(self.replicas.values())[WELL]
+
+    @property
+    def count(self) -> str:
+        return f"{self.name}: {self.running} of {self.wanted} replicas run"
 
     def __str__(self) -> str:
         others = Counter(state.lower() for state in self.replicas.values() if state != WELL)
@@ -52,16 +57,23 @@ class ApplicationState:
     def problems(self) -> Iterator[str]:
         """What keeps it from being well; nothing while it is."""
         for deployment in self.deployments.values():
-            lack = f"{deployment.name}: {deployment.running} of {deployment.wanted} replicas run"
             cause = cause_of([deployment.message])
+            lack = deployment.count
             if deployment.status in {FAILED, "UNHEALTHY"}:
                 yield f"{lack}, it is {deployment.status.lower().replace('_', ' ')}: {cause}"
             elif deployment.status in IN_TRANSITION and self.status != WELL:
                 yield f"{lack}, it is being updated{f': {cause}' if cause else ''}"
-            elif deployment.running < deployment.wanted:
+            elif deployment.running < deployment.wanted and deployment.status != GROWING:
                 yield f"{lack}{f': {cause}' if cause else ', the others are on their way'}"
         if self.status != WELL and not any(d.status != "HEALTHY" for d in self.deployments.values()):
             yield f"the application is {self.status.lower().replace('_', ' ')}: {cause_of([self.message])}"
+
+    def notes(self) -> Iterator[str]:
+        """What is under way although it is well: replicas that the load has asked for."""
+        for deployment in self.deployments.values():
+            if self.status == WELL and deployment.status == GROWING:
+                cause = cause_of([deployment.message])
+                yield f"{deployment.count}{f': {cause}' if cause else ', the others are on their way'}"
 
 
 def application_state(details: Mapping[str, Any] | None, name: str = APP_NAME) -> ApplicationState | None:

@@ -56,6 +56,7 @@ class ClusterStatus:
     routers_wanted: int
     models: tuple[ModelState, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what is under way and no problem
 
     @property
     def is_well(self) -> bool:
@@ -129,6 +130,7 @@ def cluster_status(
         routers_wanted=router.wanted if router is not None else 0,
         models=models,
         problems=tuple(problems),
+        notes=tuple(state.notes()),
     )
 
 

@@ -43,7 +43,7 @@ from ray import serve
 
 @serve.deployment(ray_actor_options={{"num_cpus": 0.1}})
 class Other:
-    def __call__(self):
+    async def __call__(self, request):
         return "still here"
 
 ray.init(address="{address}")

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import ray
+from ray import serve
+from ray.exceptions import AuthenticationError
 from typer.testing import CliRunner
 
 from cluster.cli import app, main
 from cluster.config import ClusterConfig
-from cluster.running import lifecycle, local
+from cluster.running import lifecycle, local, removal
 from cluster.running.lifecycle import wait_until_running
-from cluster.running.preflight import NodeLook, check_http, check_nodes, check_resources, check_splits
 from cluster.running.serve_state import ApplicationState, DeploymentState
 from serve_app.core.errors import SetupError
 from serve_app.settings import AppSettings
@@ -58,41 +60,66 @@ def test_an_application_that_somebody_removes_is_not_waited_for() -> None:
         wait(state("DEPLOYING"), None)
 
 
-def test_a_cluster_with_too_few_gpus_is_refused_with_both_numbers() -> None:
-    with pytest.raises(SetupError, match=r"asks for 4 GPUs and the cluster has 2: lower"):
-        check_resources(config(gpus_per_replica=1, replicas=4), {"CPU": 64, "GPU": 2}, "the cluster")
+class Serve:
+    """A Serve that has the applications; ours goes when it is told to, unless it is `stuck`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str, is_stuck: bool = False) -> None:
+        self.names = list(names)
+        self.is_stuck = is_stuck
+        self.is_stopped = False
+        monkeypatch.setattr(removal, "serve_details", self.details)
+        monkeypatch.setattr(removal, "connect", lambda _: None)
+        monkeypatch.setattr(serve, "delete", self.delete)
+        monkeypatch.setattr(serve, "shutdown", self.stop)
+
+    def details(self) -> dict[str, Any]:
+        return {"applications": {name: {"status": "RUNNING", "deployments": {}} for name in self.names}}
+
+    def delete(self, name: str, _blocking: bool) -> None:
+        self.names = [other for other in self.names if other != name or self.is_stuck]
+
+    def stop(self) -> None:
+        self.is_stopped = True
 
 
-def test_a_replica_that_fits_no_node_is_refused_although_the_cluster_has_enough() -> None:
-    split = config(gpus_per_replica=1, tensor_parallel=4)
-    check_splits(split, [{"GPU": 4.0}, {"GPU": 2.0}])
-    with pytest.raises(SetupError, match=r"b needs 4 GPUs on one node and the largest node has 2"):
-        check_splits(split, [{"GPU": 2.0}, {"GPU": 2.0}])
+def failed() -> str:
+    """What is said after a first deployment that did not start."""
+    return lifecycle._take_back(None, None, 0.0, lambda _: None)
 
 
-def test_a_model_without_gpus_needs_none_on_any_node() -> None:
-    check_splits(config(), [{"CPU": 4.0}])
+def test_a_failed_first_deployment_leaves_other_applications_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Serve(monkeypatch, "embed", "other")
+    assert failed() == "It was removed again; Serve stays for other."
+    assert (running.names, running.is_stopped) == (["other"], False)
 
 
-def test_a_port_that_would_have_to_move_is_refused() -> None:
-    running = {"http_options": {"host": "0.0.0.0", "port": 8001}}  # noqa: S104
-    with pytest.raises(SetupError, match=r"listens on 0\.0\.0\.0:8001 and `http` says 127\.0\.0\.1:8000"):
-        check_http(config(), running)
-    check_http(config(), {"http_options": {"host": "127.0.0.1", "port": 8000}})
-    check_http(config(), None)
+def test_a_failed_first_deployment_leaves_no_serve_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Serve(monkeypatch, "embed")
+    assert failed() == "It was removed again; nothing is deployed."
+    assert running.is_stopped
 
 
-def test_a_node_with_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.running.preflight.product_version", lambda: "2.0")
-    check_nodes([NodeLook("10.0.0.1", "2.0", ())])
-    with pytest.raises(SetupError, match=r"Node 10\.0\.0\.2 has embed-cluster 1\.9 and this machine has 2\.0"):
-        check_nodes([NodeLook("10.0.0.1", "2.0", ()), NodeLook("10.0.0.2", "1.9", ())])
+def test_a_removal_that_takes_too_long_does_not_hide_why_the_deployment_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Serve(monkeypatch, "embed", is_stuck=True)
+    said = failed()
+    assert said == "It was not removed: The application is still finishing its requests after 0 s: try again."
+    assert not running.is_stopped
 
 
-def test_a_node_without_our_environment_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.running.preflight.product_version", lambda: "2.0")
-    with pytest.raises(SetupError, match=r"without RAY_SERVE_A .*embedctl env"):
-        check_nodes([NodeLook("10.0.0.1", "2.0", ("RAY_SERVE_A", "RAY_SERVE_B"))])
+def test_going_down_leaves_other_applications_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Serve(monkeypatch, "embed", "other")
+    assert removal.take_down("auto", 0.0).endswith("Serve stays for other.")
+    assert not running.is_stopped
+
+
+def test_a_cluster_that_asks_for_a_token_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise AuthenticationError("Token authentication is enabled but no authentication token was found")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(local, "prepare_client_environment", lambda: None)
+    with pytest.raises(SetupError, match=r"asks for a token.*copy ~/\.ray/auth_token from a node"):
+        local.connect("auto")
 
 
 @pytest.mark.parametrize("more", [{}, {"gpus_per_replica": 1, "tensor_parallel": 2}, {"engine": {"max_tokens": 512}}])

@@ -83,10 +83,13 @@ def test_a_long_instruction_is_refused_with_both_numbers() -> None:
     assert message == "`presets.legal`: the instruction has 2001 characters; the limit is 2000"
 
 
-def test_a_full_slice_must_be_allowed_to_wait() -> None:
-    message = problem(limits={"slice_tokens": 4096, "max_queued_tokens": 4095})
-    assert message.startswith("`limits.max_queued_tokens`: 4095 is less than `limits.slice_tokens` (4096)")
-    assert ClusterConfig.model_validate({"limits": {"slice_tokens": 4096, "max_queued_tokens": 4096}})
+def test_the_slices_under_way_for_a_replica_must_be_allowed_to_wait_there() -> None:
+    message = problem(limits={"slice_tokens": 4096, "slices_per_replica": 3, "max_queued_tokens": 12_287})
+    assert message.startswith(
+        "`limits.max_queued_tokens`: 12287 is less than the 12288 tokens that a Router has under way"
+    )
+    enough = {"slice_tokens": 4096, "slices_per_replica": 3, "max_queued_tokens": 12_288}
+    assert ClusterConfig.model_validate({"limits": enough})
 
 
 def test_an_empty_path_of_the_keys_file_does_not_open_the_endpoint_to_all() -> None:

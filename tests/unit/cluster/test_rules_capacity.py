@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from cluster.config import ClusterConfig
 from cluster.environment import GRPC_MESSAGE_BYTES
-from cluster.rules_capacity import ENVELOPE_BYTES, REPLICA_DRAIN_S
-from serve_app.app import DRAIN_MARGIN_S
+from cluster.rules_capacity import ENVELOPE_BYTES
 
 
 def config(**content: Any) -> ClusterConfig:
@@ -41,12 +40,30 @@ def test_a_start_within_its_bounds_is_fine(replicas: int | None) -> None:
     assert config(models=scaled(replicas, min_replicas=2))
 
 
+def test_only_a_model_that_may_sleep_begins_without_replicas() -> None:
+    message = "`models.0.replicas`: it is 0, which needs `autoscaling` with `min_replicas: 0`; give 1 or more"
+    assert problem(models=[{"path": "a/b", "replicas": 0}]) == message
+    assert problem(models=scaled(0, min_replicas=1)).startswith("`models.0.replicas`: it starts with 0, outside of")
+    assert config(models=scaled(0, min_replicas=0))
+
+
 def test_a_target_that_admission_never_lets_a_queue_reach_is_refused() -> None:
     message = problem(models=scaled(target_wait_s=20.5))
     assert message.startswith(
         "`models.0.autoscaling.target_wait_s`: 20.5 s is above `limits.max_wait_s` (20 s), so that requests would be "
     )
     assert config(models=scaled(target_wait_s=20.5), limits={"max_wait_s": 20.5})
+
+
+@pytest.mark.parametrize("max_wait_s", [0.1, 0.26, 0.49])
+def test_a_queue_that_is_always_too_short_to_tell_of_missing_replicas_is_refused(max_wait_s: float) -> None:
+    bounds = scaled(target_wait_s=0.1)
+    assert problem(models=bounds, limits={"max_wait_s": max_wait_s}) == (
+        f"`limits.max_wait_s`: {max_wait_s:g} s ends every queue before it shows `models.0.autoscaling` that replicas "
+        "are missing; raise it to 0.5 at least"
+    )
+    assert config(models=bounds, limits={"max_wait_s": 0.5})
+    assert config(limits={"max_wait_s": max_wait_s})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +78,7 @@ def test_the_answer_to_a_slice_fits_into_a_message(path: str, dimensions: int) -
 
 
 def test_a_slice_itself_fits_into_a_message() -> None:
-    limits = {"slice_tokens": 2**24, "max_queued_tokens": 2**24}
+    limits = {"slice_tokens": 2**24, "max_queued_tokens": 2**25}
     message = problem(limits=limits)
     assert message.startswith("`limits.slice_tokens`: a slice of 16,777,216 tokens takes 64.0 MiB and a message")
     fix = int(message.removesuffix(" at most").rpartition(" ")[2].replace(",", ""))
@@ -80,7 +97,3 @@ def test_a_pod_has_time_for_the_longest_request() -> None:
 
 def test_who_does_not_speak_of_kubernetes_may_allow_long_requests() -> None:
     assert config(limits={"request_timeout_s": 600})
-
-
-def test_a_replica_takes_as_long_to_leave_as_the_rule_says() -> None:
-    assert REPLICA_DRAIN_S == DRAIN_MARGIN_S

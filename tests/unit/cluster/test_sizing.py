@@ -17,6 +17,7 @@ from cluster.plan.gpus import GPUS
 from cluster.plan.layout import Nodes, Unit, fits
 from cluster.plan.model_sizes import KNOWN_SIZES, known_size, sizes_of
 from cluster.plan.plans import Plan, totals
+from cluster.running.preflight import check_resources
 from serve_app.core.errors import SetupError
 from serve_app.engines import vllm_engine
 from serve_app.settings import ModelSettings
@@ -62,6 +63,19 @@ def test_without_hardware_nothing_changes() -> None:
 def test_bounds_without_a_start_begin_with_the_fewest_even_without_hardware() -> None:
     model = {"path": "a/b", "autoscaling": {"min_replicas": 2, "max_replicas": 4}}
     assert planned(ClusterConfig.model_validate({"models": [model]}))[1].models[0].replicas == 2
+
+
+def test_models_that_may_sleep_begin_asleep_and_take_turns_on_a_gpu() -> None:
+    rare = {"gpus_per_replica": 1, "autoscaling": {"min_replicas": 0, "max_replicas": 1}}
+    config = resolved(gpu("h100", nodes=1, max_nodes=2), {"path": f"{QWEN}4B", **rare}, {"path": f"{QWEN}0.6B", **rare})
+    assert [model.replicas for model in config.models] == [0, 0]
+    check_resources(config, {"CPU": 64, "GPU": 1}, "the cluster")
+
+
+def test_room_is_kept_for_the_replicas_that_a_model_begins_with() -> None:
+    starts = {"gpus_per_replica": 1, "replicas": 1, "autoscaling": {"min_replicas": 0, "max_replicas": 1}}
+    message = refusal(gpu("h100", max_nodes=2), {"path": f"{QWEN}4B", **starts}, {"path": f"{QWEN}0.6B", **starts})
+    assert message.startswith("`hardware.nodes`: the models ask for 2 GPUs (1 × 1 for qwen3-embedding-4b, ")
 
 
 def test_every_gpu_of_a_node_gets_a_replica() -> None:
@@ -118,6 +132,19 @@ def test_a_step_is_as_large_as_there_is_room_for_and_a_given_one_must_fit() -> N
     too_large = {"path": f"{QWEN}8B", "engine": {"step_tokens": 16_384}}
     assert "needs 24.1 GiB of its GPU" in refusal(gpu("l4"), too_large)
     assert resolved(gpu("l4", 2), too_large).models[0].tensor_parallel == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("l4", "0.47 s at 4,355 tokens/s, more than the 0.25 s that an interactive text should wait: a smaller step"),
+        ("h100", "0.23 s at 35,597 tokens/s: an interactive text may wait 0.25 s"),
+    ],
+)
+def test_the_reason_of_a_step_says_how_long_it_really_takes(kind: str, why: str) -> None:
+    plan, _ = planned(configured(gpu(kind), f"{QWEN}8B"))
+    (reason,) = (decision.why for decision in plan.decisions if decision.key.endswith("step_tokens"))
+    assert reason.startswith(why)
 
 
 def test_a_part_of_a_gpu_that_is_too_small_is_refused_by_its_key() -> None:
@@ -222,7 +249,7 @@ def test_scaling_to_zero_is_explained() -> None:
     plan, applied = planned(configured(gpu("l4", 2), model))
     why = next(d.why for d in plan.decisions if d.key == "models.0.autoscaling.min_replicas")
     assert "while there is none, the first request starts one, in about 60 s" in why
-    assert applied.models[0].replicas == 1
+    assert applied.models[0].replicas == 0
 
 
 def test_a_checkpoint_on_this_machine_is_read(tmp_path: Path) -> None:

@@ -115,6 +115,19 @@ def test_a_problem_is_said_in_words(found: dict[str, Any] | None, problem: str) 
     assert not status.is_well
 
 
+def test_replicas_that_the_load_has_asked_for_are_no_problem_and_are_told_of() -> None:
+    growing = deployment("RUNNING", "STARTING", wanted=2, status="UPSCALING", message="Upscaling from 1 to 2 replicas.")
+    status = read(details(Embedder_tiny=growing))
+    assert status.is_well
+    assert status.notes == ("Embedder-tiny: 1 of 2 replicas run: Upscaling from 1 to 2 replicas.",)
+
+
+def test_a_deployment_that_brings_more_replicas_is_not_done_before_they_run() -> None:
+    growing = deployment("RUNNING", "STARTING", wanted=2, status="UPSCALING")
+    status = read(details("DEPLOYING", Embedder_tiny=growing))
+    assert (status.problems, status.notes) == (("Embedder-tiny: 1 of 2 replicas run, it is being updated",), ())
+
+
 def test_a_model_that_sleeps_is_well() -> None:
     assert read(details(Embedder_tiny=deployment(wanted=0))).is_well
 
