@@ -101,7 +101,7 @@ def start_cluster(stack: ExitStack, model: Path, config: Mapping[str, object] | 
     file.write_text(yaml.safe_dump(dict(config or {})), encoding="utf-8")
     options = ("--config", str(file), "--model", str(model), "--port", str(port))
     arguments = ("-m", "cluster.cli", "serve", *options)
-    return _start(stack, ServerCommand(CLUSTER, arguments, port, "/ready"), model)
+    return start_server(stack, ServerCommand(CLUSTER, arguments, port, "/ready"), model)
 
 
 def start_vllm(stack: ExitStack, setting: str, model: Path) -> Server:
@@ -109,7 +109,7 @@ def start_vllm(stack: ExitStack, setting: str, model: Path) -> Server:
     port = free_port(PEER_PORT)
     where = ("--model", str(model), "--served-model-name", model.name, "--host", HOST, "--port", str(port))
     arguments = ("-m", "vllm.entrypoints.openai.api_server", *where, *VLLM_OPTIONS, *VLLM_SETTINGS[setting])
-    return _start(stack, ServerCommand(setting, arguments, port, "/health", VLLM_ENVIRONMENT), model)
+    return start_server(stack, ServerCommand(setting, arguments, port, "/health", VLLM_ENVIRONMENT), model)
 
 
 def start_ray_serve_llm(stack: ExitStack, setting: str, model: Path) -> Server:
@@ -118,7 +118,7 @@ def start_ray_serve_llm(stack: ExitStack, setting: str, model: Path) -> Server:
     arguments = ("-m", "benchmarks.peers.ray_serve_llm", str(model), str(port))
     environment = VLLM_ENVIRONMENT | RAY_WORKER_ENVIRONMENT | RAY_SERVE_LLM_SETTINGS[setting]
     command = ServerCommand(setting, arguments, port, "/v1/models", environment, ready_words=RAY_SERVE_LLM_READY)
-    return _start(stack, command, model)
+    return start_server(stack, command, model)
 
 
 def start_infinity(stack: ExitStack, model: Path) -> Server:
@@ -135,7 +135,7 @@ def start_infinity(stack: ExitStack, model: Path) -> Server:
         program=str(INFINITY / "bin" / "infinity_emb"),
         counts_tokens=False,
     )
-    return _start(stack, command, model)
+    return start_server(stack, command, model)
 
 
 def missing(opponent: Opponent) -> str:
@@ -154,7 +154,8 @@ def start_engine(stack: ExitStack, threads: int, model: Path) -> BareEngine:
     return BareEngine(f"bare engine on {threads} of {CORES} cores", process, time.monotonic() - started, log)
 
 
-def _start(stack: ExitStack, command: ServerCommand, model: Path) -> Server:
+def start_server(stack: ExitStack, command: ServerCommand, model: Path) -> Server:
+    """Returns once it is ready. Its log lies beside the checkpoint, named after the port."""
     endpoint, log = f"http://{HOST}:{command.port}", model.with_name(f"{command.port}.log")
     started = time.monotonic()
     process = start(command.arguments, command.environment, log, program=command.program)

@@ -22,6 +22,7 @@ WRITTEN_BY_BENCHMARKS = tuple(
         "docs/autoscaling.md",
         "docs/benchmarks.md",
         "docs/evaluation.md",
+        "docs/gpu.md",
         "docs/img",
         "docs/pii.md",
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from serve_app.core.profile import ModelProfile
 from serve_app.core.types import Priority, TokenIds
 from serve_app.settings import ModelSettings
 
-VLLM_SERIES = "0.32."  # below its public classes vLLM changes with every release: a new one needs this file read again
+# Below its public classes vLLM changes with every release: a new one needs this file read again.
+VLLM_SERIES = ("0.32.", "0.26.")
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 GPU_STEP_TOKENS = 16_384  # fills an H200-class GPU with a 4B model
 CPU_STEP_TOKENS = 1_536  # activations of a step still fit the caches: docs/LOG.md, 2026-11-22
 CPU_BLOCK_TOKENS = 128  # vLLM's KV block on a CPU
@@ -40,8 +43,13 @@ class VllmEngine:
     statistics that vectors do not need, and load a tokenizer: docs/LOG.md, 2026-11-22.
     """
 
-    def __init__(self, settings: ModelSettings, profile: ModelProfile) -> None:
-        """Raises SetupError without vLLM, with another series of it, or if it refuses the model or the settings."""
+    def __init__(
+        self, settings: ModelSettings, profile: ModelProfile, more_arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """`more_arguments` of vLLM's EngineArgs win over what the settings say, for those who measure alternatives.
+
+        Raises SetupError without vLLM, with another series of it, or if it refuses the model or the settings.
+        """
         _prepare_process(settings)
         _check_version()
         from vllm.engine.arg_utils import EngineArgs
@@ -54,12 +62,16 @@ class VllmEngine:
         if not on_gpu:
             _reuse_compiled_code()
         try:
-            config = EngineArgs(**engine_arguments(settings, profile, on_gpu)).create_engine_config()
+            arguments = {**engine_arguments(settings, profile, on_gpu), **more_arguments}
+            config = EngineArgs(**arguments).create_engine_config()
             self._core = EngineCore(config, Executor.get_class(config), log_stats=False)
         except ValueError as error:
             raise SetupError(f"vLLM cannot run {profile.name} as it is configured: {error}") from error
         if "embed" not in self._core.get_supported_tasks():
             raise SetupError(f"vLLM can compute no embeddings with {profile.name}: serve an embedding model.")
+        # vLLM 0.26 keeps a place for a generated token, so that a text of full length that takes several steps would
+        # wait for its last token for ever. Later ones keep none for pooling.
+        self._core.scheduler.num_sampled_tokens_per_step = 0
         self._params = PoolingParams(task="embed")
         self._params.verify(config.model_config)
         self._request = Request
@@ -147,7 +159,8 @@ def _check_version() -> None:
             "vLLM is not installed: install the extra `cpu` or `gpu`, for example pip install 'embed-cluster[cpu]'."
         ) from error
     if not version.startswith(VLLM_SERIES):
-        raise SetupError(f"vLLM {version} is installed and {VLLM_SERIES}x is needed: install the pinned requirements.")
+        series = " or ".join(f"{one}x" for one in VLLM_SERIES)
+        raise SetupError(f"vLLM {version} is installed and {series} is needed: install the pinned requirements.")
 
 
 def _gpu_peak_flops(gpus: int) -> float | None:

@@ -85,12 +85,13 @@ def fake_vllm(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
 
 def test_another_series_of_vllm_is_refused_with_both_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_vllm(monkeypatch, "0.33.1")
-    with pytest.raises(SetupError, match=r"vLLM 0\.33\.1 is installed and 0\.32\.x is needed"):
+    with pytest.raises(SetupError, match=r"vLLM 0\.33\.1 is installed and 0\.32\.x or 0\.26\.x is needed"):
         _check_version()
 
 
-def test_a_patch_release_of_the_series_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_vllm(monkeypatch, "0.32.4+cu129")
+@pytest.mark.parametrize("version", ["0.32.4+cu129", "0.26.0"])
+def test_any_release_of_a_known_series_is_fine(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    fake_vllm(monkeypatch, version)
     _check_version()
 
 

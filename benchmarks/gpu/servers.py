@@ -1,0 +1,53 @@
+"""How the product and vLLM's own API server are started for a case."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import launch
+from benchmarks.contestants import Server
+from benchmarks.gpu.cases import Case, Scale
+from benchmarks.gpu.engine import engine_settings
+from benchmarks.gpu.shapes import read_shape
+from benchmarks.launch import PEER_PORT, VLLM_ENVIRONMENT, ServerCommand
+from benchmarks.processes import HOST, free_port
+from benchmarks.rows import versions_of
+from serve_app.core.errors import SetupError
+
+
+def start_product(stack: ExitStack, case: Case, model: Path, scale: Scale) -> Server:
+    """`embedctl serve` with the case's engine and Routers."""
+    engine = engine_settings(case, scale).model_dump(mode="json", exclude_unset=True)
+    config = {"models": [{"path": str(model), "engine": engine}], "router": {"replicas": case.processes}}
+    return launch.start_cluster(stack, model, config)
+
+
+def start_peer(stack: ExitStack, case: Case, model: Path, scale: Scale) -> Server:
+    """vLLM's API server with the same engine. Only its command line can start several API processes.
+
+    Raises SetupError where that is needed and the installed vLLM, one for CPUs, has no such command.
+    """
+    port = free_port(PEER_PORT)
+    arguments: tuple[str, ...] = ("-m", "vllm.entrypoints.openai.api_server", "--model", str(model))
+    if case.processes > 1:
+        if not versions_of("vllm"):
+            raise SetupError("Several API processes need `vllm serve`, which this build of vLLM does not have.")
+        arguments = ("-m", "vllm.entrypoints.cli.main", "serve", str(model))
+        arguments += ("--api-server-count", str(case.processes))
+    where = ("--served-model-name", model.name, "--host", HOST, "--port", str(port))
+    command = (*arguments, *where, *peer_options(case, scale, read_shape(model).max_tokens))
+    return launch.start_server(stack, ServerCommand(case.title, command, port, "/health", VLLM_ENVIRONMENT), model)
+
+
+def peer_options(case: Case, scale: Scale, most_tokens: int) -> tuple[str, ...]:
+    """What the product tells its engine, as vLLM's options; documents share no prefix here either."""
+    engine = engine_settings(case, scale)
+    options: tuple[str, ...] = (
+        *("--runner", "pooling", "--dtype", engine.dtype, "--max-model-len", str(most_tokens)),
+        *("--max-num-batched-tokens", str(engine.step_tokens), "--max-num-seqs", str(engine.step_texts)),
+        *("--gpu-memory-utilization", str(engine.gpu_memory_share)),
+        *("--no-enable-prefix-caching", "--disable-uvicorn-access-log"),
+    )
+    options += () if engine.compile else ("--enforce-eager",)
+    return options if engine.quantization is None else (*options, "--quantization", engine.quantization)
