@@ -24,7 +24,7 @@ from cluster.environment import PORT_VARIABLES, node_environment
 from tests.clusters import user_environment
 from tests.node import MARK, Node
 
-PORTS = 20_000, 29_000
+CANDIDATES = iter(random.sample(range(20_000, 29_000), 2000))  # each port once, in an order of every run's own
 NODE_ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # workers wait for their head so long; KubeRay sets the same
@@ -143,11 +143,11 @@ def _node(name: str, http_port: int, options: list[str], environment: dict[str, 
 
 def _port() -> int:
     """A free port that stays free while its node is down: none of those that the kernel gives to connections."""
-    while True:
-        port = random.randrange(*PORTS)  # noqa: S311  # not a secret
+    for port in CANDIDATES:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 return port
+    raise AssertionError("no port is free")
 
 
 def _ray() -> list[str]:
