@@ -16,6 +16,7 @@ from tests.clusters import CACHE, RunningCluster, serving
 from tests.reference import Reference
 from tests.tiny_qwen3 import build
 
+TESTS = Path(__file__).parent
 CONFIG = """
 models:
   - path: {checkpoint}
@@ -32,6 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
     )
     parser.addoption("--kills", type=int, default=2, help="How often the crash test kills its job; `make chaos`: 20.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` runs two processes: what needs the suite's cluster stays in one of them, and its nodes in one."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder != "unit":
+            item.add_marker(pytest.mark.xdist_group("nodes" if folder == "chaos" else "cluster"))
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 END_TOKEN = "<|endoftext|>"
 HIDDEN, LAYERS, MAX_TOKENS = 256, 4, 2048
@@ -26,10 +28,15 @@ def build(directory: Path, *, hidden: int = HIDDEN, layers: int = LAYERS, interm
     """
     if (directory / "modules.json").exists():
         return directory
-    directory.mkdir(parents=True, exist_ok=True)
-    vocab_size = _write_tokenizer(directory)
-    _write_weights(directory, vocab_size, hidden, layers, 3 * hidden if intermediate is None else intermediate)
-    _write_sentence_transformers(directory, hidden)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f"{directory.name}-", dir=directory.parent) as scratch:
+        made = Path(scratch, directory.name)
+        made.mkdir()
+        vocab_size = _write_tokenizer(made)
+        _write_weights(made, vocab_size, hidden, layers, 3 * hidden if intermediate is None else intermediate)
+        _write_sentence_transformers(made, hidden)
+        with suppress(OSError):  # another process has built the same meanwhile
+            made.rename(directory)
     return directory
 
 
