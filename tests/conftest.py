@@ -14,9 +14,9 @@ from serve_app.core.types import ReplicaCounters
 from serve_app.dispatch.slice_client import embedder_handle
 from tests.clusters import CACHE, RunningCluster, serving
 from tests.reference import Reference
+from tests.scheduling import TwoProcesses
 from tests.tiny_qwen3 import build
 
-TESTS = Path(__file__).parent
 CONFIG = """
 models:
   - path: {checkpoint}
@@ -35,12 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=2, help="How often the crash test kills its job; `make chaos`: 20.")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` runs two processes: what needs the suite's cluster stays in one of them, and its nodes in one."""
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        if folder != "unit":
-            item.add_marker(pytest.mark.xdist_group("nodes" if folder == "chaos" else "cluster"))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TwoProcesses:
+    return TwoProcesses(config, log)
 
 
 @pytest.fixture
