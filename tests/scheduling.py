@@ -6,7 +6,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 
 class TwoProcesses(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """What needs the suite's cluster stays in one process. The other has the nodes of the chaos tests, then the rest."""
+    """What needs the suite's cluster stays in one process; the other has the nodes of chaos tests, then the rest."""
 
     def _split_scope(self, nodeid: str) -> str:
         """Tests of one scope run in one process, one after the other."""
