@@ -14,7 +14,6 @@ from serve_app.core.types import ReplicaCounters
 from serve_app.dispatch.slice_client import embedder_handle
 from tests.clusters import CACHE, RunningCluster, serving
 from tests.reference import Reference
-from tests.scheduling import TwoProcesses
 from tests.tiny_qwen3 import build
 
 CONFIG = """
@@ -32,11 +31,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
     )
+    parser.addoption("--chaos", action="store_true", help="Clusters whose nodes and processes die, too: `make chaos`.")
     parser.addoption("--kills", type=int, default=2, help="How often the crash test kills its job; `make chaos`: 20.")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TwoProcesses:
-    return TwoProcesses(config, log)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The chaos tests take four minutes of their own, beside which the run of all others would be too long."""
+    if config.getoption("--chaos"):
+        return
+    skip = pytest.mark.skip(reason="needs --chaos")
+    for item in items:
+        if item.get_closest_marker("chaos"):
+            item.add_marker(skip)
 
 
 @pytest.fixture

@@ -344,7 +344,7 @@ def test_processes_may_make_the_same_ledger_at_once(uri: str) -> None:
 
 def test_a_process_killed_at_any_moment_leaves_a_prefix_of_its_commits(uri: str, ledger: Ledger) -> None:
     chance = np.random.default_rng(20)
-    survived = {}
+    heard_of = {}
     for moment in range(20):
         ours, theirs = processes.Pipe(duplex=False)
         with running(commit_until_killed, uri, moment, theirs) as child:
@@ -359,8 +359,10 @@ def test_a_process_killed_at_any_moment_leaves_a_prefix_of_its_commits(uri: str,
         assert stored == list(range(len(stored)))
         assert len(stored) in (told, told + 1)  # it may have died between the commit and telling of it
         assert waiting in ([], [len(stored)])  # never both committed and dead
-        survived[moment] = len(stored)
-    assert {moment: ledger.totals(f"docs_{moment}")[0] for moment in survived} == survived
+        heard_of[moment] = told
+    kept = {moment: ledger.totals(f"docs_{moment}")[0] for moment in heard_of}
+    # a server may end a commit whose client is dead a moment after that
+    assert {moment: kept[moment] for moment in kept if kept[moment] - heard_of[moment] not in (0, 1)} == {}
 
 
 # helpers

@@ -12,7 +12,6 @@ import pytest
 
 from tests.clusters import RunningCluster, serving
 
-pytestmark = pytest.mark.chaos
 CONFIG = """
 models:
   - path: {checkpoint}
