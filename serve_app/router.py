@@ -75,8 +75,8 @@ class Router:
         live = LiveSettings.model_validate(user_config)
         self._live = (live, live.version)
         self._inputs.limits = live.limits
-        for dispatcher in self._dispatchers:
-            dispatcher.set_limits(live.limits)
+        for model, dispatcher in zip(self.settings.models, self._dispatchers, strict=True):
+            dispatcher.set_limits(live.limits.of_engine(model.gpus_per_replica > 0))
 
     async def running_settings(self) -> str:
         """What this Router was built from and told since, as JSON: `embedctl deploy` goes back to it if it must."""
@@ -135,7 +135,8 @@ class Router:
         scaling = model.autoscaling
         start_s = scaling.cold_start_s if scaling is not None else ASSUMED_START_S
         gate = ReplicaGate(profile_reader(handle), model.served_name, _may_sleep(model), start_s)
-        dispatcher = SliceDispatcher(slice_sender(handle), gate, self.limits, _replica_count(model), self.recorder)
+        limits = self.limits.of_engine(model.gpus_per_replica > 0)
+        dispatcher = SliceDispatcher(slice_sender(handle), gate, limits, _replica_count(model), self.recorder)
         self._dispatchers.append(dispatcher)
         cache_bytes = self.settings.router.cache_mib * 2**20 // len(self.settings.models)
         source = VectorSource(dispatcher, cache_bytes, model.served_name, self.recorder)

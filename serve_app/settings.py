@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 APP_NAME = "embed"
 EMBEDDER_PREFIX = "Embedder-"
+CPU_LIGHT_SLICE_TOKENS = 96  # docs/LOG.md, 2026-11-22
 ROUTER_CPUS = 0.1  # Ray's logical CPUs place processes; they do not throttle them
 EMBEDDER_CPUS = 0.5
 DRAIN_MARGIN_S = 5.0  # beyond the longest request, which a replica that leaves still answers
@@ -134,12 +135,24 @@ class LimitSettings(Settings):
     second_slice_tokens: int = Field(
         512, ge=1, description="A replica gets a slice beside the one it computes only if it has this many tokens."
     )
+    light_slice_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="From this many tokens on a second slice may leave if it is nearly as large as the first, for "
+        "engines whose small steps are short; default: 96 without a GPU, none with one.",
+    )
     max_queued_tokens: int = Field(
         262_144, ge=1024, description="Tokens of one class that may wait for each replica; past it a request gets 429."
     )
     max_wait_s: float = Field(
         20.0, gt=0, description="A request that would wait longer for its turn gets 429 at once, with the time to wait."
     )
+
+    def of_engine(self, on_gpu: bool) -> LimitSettings:
+        """With the defaults that depend on what computes. A GPU's step takes about as long for 1 token as for 500."""
+        if on_gpu or self.light_slice_tokens is not None:
+            return self
+        return self.model_copy(update={"light_slice_tokens": CPU_LIGHT_SLICE_TOKENS})
 
     @property
     def max_body_bytes(self) -> int:

@@ -14,6 +14,7 @@ from serve_app.core.types import Priority, Slice, SliceAnswer, Vectors
 from serve_app.settings import LimitSettings
 
 REPLACED_RETRY_S = 5.0  # while replicas of two versions answer
+NEARLY_AS_LARGE = 0.75  # two slices take turns at the engine; of very uneven ones, the small one is a wasted turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Lane:
         """For the slices that leave from now on."""
         self._slices_per_replica = limits.slices_per_replica
         self._worthwhile_tokens = limits.second_slice_tokens
+        self._light_slice_tokens = min(limits.light_slice_tokens or self._worthwhile_tokens, self._worthwhile_tokens)
         self._slice_tokens = limits.slice_tokens
         self._slice_texts = limits.slice_texts
 
@@ -105,10 +107,18 @@ class Lane:
     def may_leave(self) -> bool:
         """One slice a replica leaves at once. Another beside it only if it is worth a step of its own: two small
         steps cost more than one, so few texts wait for the slice under way and then leave together.
+
+        An engine that computes few tokens in little time would wait meanwhile for the Router to answer one slice and
+        read the next. It gets another of `light_slice_tokens` if that is about as large as the one it computes.
         """
         if len(self.under_way) < self._replicas.known:
             return self.queue.tokens > 0
-        return len(self.under_way) < self._places and self.is_busy
+        return len(self.under_way) < self._places and self.queue.tokens >= self._second_slice_tokens
+
+    @property
+    def _second_slice_tokens(self) -> float:
+        alike = NEARLY_AS_LARGE * self.tokens_under_way / len(self.under_way)
+        return min(self._worthwhile_tokens, max(self._light_slice_tokens, alike))
 
     @property
     def _places(self) -> int:
@@ -135,7 +145,7 @@ class Lane:
         read, and the Router idle while it is computed.
         """
         free = self._places - len(self.under_way)
-        return min(self._slice_tokens, max(self._worthwhile_tokens, -(-self.queue.tokens // free)))
+        return min(self._slice_tokens, max(self._light_slice_tokens, -(-self.queue.tokens // free)))
 
     def land(self, hop: Hop) -> None:
         """The hop is over, however it ended."""

@@ -16,6 +16,7 @@ from serve_app.core.engine import UNBOUNDED_TOKENS
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile
 from serve_app.core.types import Priority, TokenIds
+from serve_app.engines.step_threads import StepThreads
 from serve_app.settings import ModelSettings
 
 # Below its public classes vLLM changes with every release: a new one needs this file read again.
@@ -52,6 +53,7 @@ class VllmEngine:
         """
         _prepare_process(settings)
         _check_version()
+        from torch import get_num_threads, set_num_threads  # before vLLM puts a warning in the place of the second
         from vllm.engine.arg_utils import EngineArgs
         from vllm.pooling_params import PoolingParams
         from vllm.v1.engine.core import EngineCore
@@ -75,6 +77,8 @@ class VllmEngine:
         self._params = PoolingParams(task="embed")
         self._params.verify(config.model_config)
         self._request = Request
+        threads = 1 if on_gpu else get_num_threads()
+        self._threads = StepThreads(set_num_threads, threads, profile.flops_per_token)
         self._step_tokens: int = config.scheduler_config.max_num_batched_tokens
         self._dimensions = profile.native_dimensions
         self._capacity_tokens = _capacity_tokens(config, profile)
@@ -97,22 +101,27 @@ class VllmEngine:
         return self._peak_flops
 
     def add(self, key: int, ids: TokenIds, priority: Priority) -> None:
+        self._threads.add(key, len(ids))
         self._core.scheduler.add_request(
             self._request(str(key), ids.tolist(), None, self._params, priority=int(priority))
         )
 
     def step(self) -> Sequence[tuple[int, NDArray[np.float32]]]:
+        self._threads.fit()
         outputs, is_executed = self._core.step_fn()
         self._core.post_step(is_executed)
         if not outputs:
             return []
-        return [
+        finished = [
             (int(output.request_id), output.pooling_output.float().numpy())
             for output in outputs[0].outputs
             if output.pooling_output is not None
         ]
+        self._threads.remove([key for key, _ in finished])
+        return finished
 
     def drop(self, keys: Sequence[int]) -> None:
+        self._threads.remove(keys)
         self._core.abort_requests([str(key) for key in keys])
 
     def close(self) -> None:

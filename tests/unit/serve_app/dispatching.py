@@ -151,6 +151,7 @@ def limits_of(
     slice_texts: int = 8,
     slices_per_replica: int = 1,
     second_slice_tokens: int = 1,
+    light_slice_tokens: int | None = None,
     max_queued_tokens: int = 1_000_000,
     max_wait_s: float = FOREVER_S,
 ) -> LimitSettings:
@@ -160,6 +161,7 @@ def limits_of(
         slice_texts=slice_texts,
         slices_per_replica=slices_per_replica,
         second_slice_tokens=second_slice_tokens,
+        light_slice_tokens=light_slice_tokens,
         max_queued_tokens=max_queued_tokens,
         max_wait_s=max_wait_s,
     )

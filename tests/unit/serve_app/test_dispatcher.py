@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serve_app.core.errors import DeadlineExceeded, EngineFailed, Overloaded, ReplicaUnavailable
 from serve_app.core.types import Priority, Slice, SliceAnswer, TokenIds, Vectors
 from serve_app.dispatch.lane import Computed
+from serve_app.settings import CPU_LIGHT_SLICE_TOKENS, LimitSettings
 from serve_app.telemetry.metrics import QUEUE_SECONDS, QUEUE_TOKENS, SLICE_TOKENS
 from tests.unit.serve_app.dispatching import (
     CLIENT,
@@ -406,6 +407,48 @@ async def test_few_texts_wait_for_the_slice_under_way_and_then_leave_together() 
     assert replica.sent == [[1], [2, 3], [4]]
     await replica.answer(2)
     await asyncio.gather(*tasks)
+
+
+@on_a_loop
+async def test_an_engine_of_light_steps_gets_a_second_slice_nearly_as_large_as_the_one_it_computes() -> None:
+    replica = Replica()
+    limits = limits_of(slices_per_replica=2, second_slice_tokens=100, light_slice_tokens=4)
+    dispatcher = dispatcher_of(replica, limits)
+    tasks = [await start(dispatcher, [text(1, 20)]), await start(dispatcher, [text(2, 14)])]
+    assert replica.sent == [[1]]  # 14 tokens are less than three quarters of 20
+    tasks.append(await start(dispatcher, [text(3, 1)]))
+    assert replica.sent == [[1], [2, 3]]
+    await replica.answer(0, 1)
+    await asyncio.gather(*tasks)
+
+
+@on_a_loop
+async def test_an_engine_of_light_steps_still_waits_for_more_than_a_handful_of_tokens() -> None:
+    replica = Replica()
+    limits = limits_of(slices_per_replica=2, second_slice_tokens=100, light_slice_tokens=10)
+    dispatcher = dispatcher_of(replica, limits)
+    tasks = [await start(dispatcher, [text(name, 4)]) for name in (1, 2, 3)]
+    assert replica.sent == [[1]]
+    tasks.append(await start(dispatcher, [text(4, 4)]))
+    assert replica.sent == [[1], [2, 3, 4]]
+    await replica.answer(0, 1)
+    await asyncio.gather(*tasks)
+
+
+def test_steps_are_light_without_a_gpu_and_what_was_set_wins() -> None:
+    assert LimitSettings().of_engine(on_gpu=True).light_slice_tokens is None
+    assert LimitSettings().of_engine(on_gpu=False).light_slice_tokens == CPU_LIGHT_SLICE_TOKENS
+    assert LimitSettings(light_slice_tokens=7).of_engine(on_gpu=False).light_slice_tokens == 7
+
+
+@on_a_loop
+async def test_what_comes_at_once_is_shared_out_for_an_engine_of_light_steps() -> None:
+    replica = Replica()
+    limits = limits_of(slices_per_replica=2, second_slice_tokens=100, light_slice_tokens=10)
+    task = await start(dispatcher_of(replica, limits), texts(1, [5] * 6))
+    assert replica.sent == [[1, 2, 3], [4, 5, 6]]
+    await replica.answer(0, 1)
+    await task
 
 
 @on_a_loop
