@@ -167,18 +167,16 @@ def test_a_first_deployment_that_does_not_start_is_removed_again(cluster: Deploy
     assert cluster.status()["problems"] == ["nothing is deployed: start it with `embedctl deploy`"]
 
 
-def test_a_first_deployment_that_does_not_start_leaves_other_applications_alone(cluster: Deployment) -> None:
+def test_other_applications_are_left_alone_by_what_does_not_start_and_named_where_they_are_in_the_way(
+    cluster: Deployment,
+) -> None:
     host, port = "127.0.0.1", cluster.node.http_port
     cluster.python(OTHER_APPLICATION.format(address=cluster.address, host=host, port=port))
     failed = cluster.deploy(path="/nowhere/tiny")
     assert failed.returncode == 1
     assert "It was removed again; Serve stays for other." in failed.stderr
     assert httpx.get(f"{cluster.endpoint}/other", timeout=30).text == "still here"
-    cluster.python(NO_SERVE.format(address=cluster.address))
 
-
-def test_another_application_at_the_route_of_the_product_is_named(cluster: Deployment) -> None:
-    host, port = "127.0.0.1", cluster.node.http_port
     at_root = OTHER_APPLICATION.replace("/other", "/")
     cluster.python(at_root.format(address=cluster.address, host=host, port=port))
     refused = cluster.deploy()
