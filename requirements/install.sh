@@ -32,4 +32,4 @@ if ! "$venv/bin/python" -m pip install --no-deps --no-build-isolation --disable-
   echo "Installing this project failed; the whole log is in $log." >&2
   exit 1
 fi
-echo "Ready: $venv"
+echo "Ready: $venv; \`source $venv/bin/activate\` puts embedctl on the PATH"

@@ -71,7 +71,9 @@ class AutoscalingSettings(Settings):
 
 
 class ModelSettings(Settings):
-    path: str = Field(description="Checkpoint directory, or a model name on the Hugging Face hub.")
+    path: str = Field(
+        description="Checkpoint directory, a name on the Hugging Face hub, or `package:NAME` of a Python package."
+    )
     name: str = Field("", description="Name in requests; default: the last part of the path, in lower case.")
     aliases: tuple[str, ...] = Field((), description="Other names that requests may use for it.")
     replicas: int = Field(

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cluster.config import ClusterConfig
+from cluster.config import ClusterConfig, ConfigError
 from cluster.hardware import HardwareSettings
-from serve_app.core.errors import SetupError
 
 NODE_SHARE = 0.6  # of a node's memory, and of a GPU node's cores; Routers, the head and the system have the rest
 
@@ -30,9 +29,9 @@ class WorkerGroup:
 
 
 def hardware_of(config: ClusterConfig) -> HardwareSettings:
-    """Raises SetupError if the configuration does not say what a node is like."""
+    """Raises ConfigError if the configuration does not say what a node is like."""
     if config.hardware is None:
-        raise SetupError(
+        raise ConfigError(
             "`hardware` is not set, and the size of pods follows from it: describe a node (`gpu`, `gpus_per_node`, "
             "`cpus_per_node`, `memory_gib_per_node`, `nodes`), or start from a preset."
         )

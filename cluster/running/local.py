@@ -162,11 +162,23 @@ def _other_versions(text: str) -> str:
     )
 
 
+def _no_cluster_at(address: str) -> str:
+    """Something may listen there all the same: Ray does not say whether it wanted a token."""
+    if address == "auto":
+        return NO_CLUSTER
+    return (
+        f"What listens at {address} does not answer as a Ray cluster does. If it is one, it may ask for a token: copy "
+        "~/.ray/auth_token from one of its nodes to the same place here."
+    )
+
+
 def _check_reachable(address: str) -> None:
     """Ray itself would try a dead address for minutes."""
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if address == "auto":
         return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise SetupError(f"`{address}` is no address of a Ray cluster: give HOST:PORT, for instance localhost:6379.")
     try:
         socket.create_connection((host, int(port)), timeout=REACH_TIMEOUT_S).close()
     except OSError as error:
@@ -197,7 +209,7 @@ def connect(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise SetupError(NO_CLUSTER) from error
+        raise SetupError(_no_cluster_at(address)) from error
     except AuthenticationError as error:
         raise SetupError(NOT_LET_IN) from error
     except RuntimeError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serve_app.core.errors import SetupError
 from serve_app.settings import APP_NAME
 
 WELL = "RUNNING"  # of an application and of a replica
@@ -122,7 +123,7 @@ def cause_of(messages: Iterable[str]) -> str:
     """The line of a failure's text that a person can act on; empty if there is none."""
     lines = [line.strip() for text in messages for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "Error" in line.split(":")[0]]
-    return (errors or lines or [""])[-1]
+    return (errors or lines or [""])[-1].removeprefix(f"{SetupError.__module__}.{SetupError.__name__}: ")
 
 
 def _deployment(name: str, entry: Mapping[str, Any]) -> DeploymentState:

