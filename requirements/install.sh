@@ -3,8 +3,8 @@
 set -euo pipefail
 venv=$1; shift
 python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || {
-  echo "This needs Python 3.11 to 3.13; $python is $("$python" -V 2>&1). Try: make setup PYTHON=python3.12" >&2; exit 2; }
+"$python" -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info < (3, 14))' || {
+  echo "This needs Python 3.11.5 to 3.13; $python is $("$python" -V 2>&1). Try: make setup PYTHON=python3.12" >&2; exit 2; }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 mkdir -p .cache
 log=.cache/setup.log
