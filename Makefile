@@ -31,7 +31,7 @@ stores: $(READY)  ## The whole contract of the vector stores on all three of the
 	@$(BIN)/python -m pytest tests/contract --all-stores -k sink
 
 chaos: $(READY)  ## Nodes, proxies and heads of a cluster killed under load, and an ingestion killed 20 times
-	@$(BIN)/python -m pytest -m chaos --chaos -v -s
+	@$(BIN)/python -m pytest -m chaos -v -s
 	@$(BIN)/python -m pytest tests/resilience/test_ingest_crash.py --kills 20 -s
 
 check: $(READY)  ## Format, lint, types

@@ -173,8 +173,16 @@ def _content(path: Path) -> object:
         raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"The configuration {path} is not UTF-8 text: save it as UTF-8.") from error
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"The configuration {path} is not valid YAML{_place_in(error)}.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
         raise ConfigError(f"The configuration {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+
+
+def _place_in(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+    return f"{place}: {error.problem}"
 
 
 def _with_absolute_paths(config: ClusterConfig, folder: Path) -> ClusterConfig:

@@ -3,9 +3,12 @@
 set -euo pipefail
 venv=$1; shift
 python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info < (3, 14))' || {
+fits='import sys; sys.exit(not (3, 11, 5) <= sys.version_info < (3, 14))'
+"$python" -c "$fits" || {
   echo "This needs Python 3.11.5 to 3.13; $python is $("$python" -V 2>&1). Try: make setup PYTHON=python3.12" >&2; exit 2; }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+"$venv/bin/python" -c "$fits" || {
+  echo "$venv was made with $("$venv/bin/python" -V 2>&1), which does not fit any more: make clean, then try again." >&2; exit 2; }
 mkdir -p .cache
 log=.cache/setup.log
 : >"$log"
@@ -15,7 +18,8 @@ for list in "$@"; do
   total=$(grep -c '==' "$list")
   printf '[%d/%d] %s (%d packages)\n' "$step" "$#" "$list" "$total"
   # --no-deps: the lists are complete, and vLLM's metadata asks for builds that do not fit (see requirements/cpu.txt)
-  if ! "$venv/bin/python" -m pip install --no-deps --disable-pip-version-check -r "$list" 2>>"$log" | tee -a "$log" |
+  # --no-compile: most of these files are never imported; Python compiles the others as they are
+  if ! "$venv/bin/python" -m pip install --no-deps --no-compile --disable-pip-version-check -r "$list" 2>>"$log" | tee -a "$log" |
     awk -v total="$total" '
       /^(Collecting|Requirement already)/ { n++; if (n % 10 == 0 || n == total) { printf "      %d of %d\n", n, total; fflush() } }
       /^Installing collected/ { print "      installing"; fflush() }'; then

@@ -31,18 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
     )
-    parser.addoption("--chaos", action="store_true", help="Clusters whose nodes and processes die, too: `make chaos`.")
     parser.addoption("--kills", type=int, default=2, help="How often the crash test kills its job; `make chaos`: 20.")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The chaos tests take four minutes of their own, beside which the run of all others would be too long."""
-    if config.getoption("--chaos"):
-        return
-    skip = pytest.mark.skip(reason="needs --chaos")
-    for item in items:
-        if item.get_closest_marker("chaos"):
-            item.add_marker(skip)
 
 
 @pytest.fixture

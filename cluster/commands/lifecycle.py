@@ -42,7 +42,9 @@ def deploy(config: ConfigOption = None, address: AddressOption = "auto", timeout
             spinner.update(escape("; ".join(map(str, state.deployments.values())) or "Deploying"))
 
         done = lifecycle.deploy(settings, address, timeout, report)
-    console.print(f"[green]Deployed[/green] in {done.seconds:.0f} s: {escape(done.changes)}.", soft_wrap=True)
+    console.print(f"[green]Deployed[/green] in {done.seconds:.0f} s: {escape(done.replicas)}.", soft_wrap=True)
+    if done.changed:
+        console.print(f"Changed: {escape(', '.join(done.changed))}.", soft_wrap=True, highlight=False)
 
 
 def status(

@@ -21,6 +21,10 @@ from cluster.plan.plans import DOCUMENT_TOKENS, ModelPlan, Plan, Totals, totals
 console = Console()
 
 LIST = "list"
+VALID = (
+    "is valid. It describes no `hardware`, so that nothing follows from that: add `hardware`, or look at a preset with "
+    "--preset (`list` shows them)."
+)
 ASSUMED = (
     "Speed is an estimate from data sheets, and list prices are orders of magnitude: measure yours before you buy."
 )
@@ -33,16 +37,19 @@ def plan(
 ) -> None:
     """Show what the hardware implies: replicas, GPUs of each, batch sizes, Routers, speed and cost; and why.
 
-    Nothing is started. Keys that the configuration sets itself are taken as they are.
+    Nothing is started. Keys that the configuration sets itself are taken as they are. A configuration without
+    `hardware` is only checked. Exit code 2 for a wrong one.
 
     Example: `embedctl plan --preset fleet`
     """
     if preset == LIST:
         _list(as_json)
         return
-    made = _planned(config, preset)
+    path, made = _planned(config, preset)
     if as_json:
         sys.stdout.write(json.dumps(document(made), ensure_ascii=False) + "\n")
+    elif made.hardware is None:
+        console.print(f"{escape(str(path or 'The default configuration'))} {VALID}", soft_wrap=True, highlight=False)
     else:
         show(console, made)
 
@@ -71,17 +78,12 @@ def show(target: Console, made: Plan) -> None:
     target.print(f"[dim]{ASSUMED}[/dim]", soft_wrap=True)
 
 
-def _planned(config: Path | None, preset: str) -> Plan:
+def _planned(config: Path | None, preset: str) -> tuple[Path | None, Plan]:
     if config is not None and preset:
         raise ConfigError("Give either --config or --preset: a preset is a whole configuration.")
     path = Path(presets.PREFIX + preset) if preset else config
     _, made = planned(path)
-    if made.hardware is None:
-        raise ConfigError(
-            f"{path or 'The default configuration'} describes no `hardware`, so that there is nothing to plan: add "
-            "`hardware`, or look at a preset with --preset (`list` shows them)."
-        )
-    return made
+    return path, made
 
 
 def _list(as_json: bool) -> None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from cluster.config import ClusterConfig
+from cluster.running.changes import changed_keys
 from cluster.running.local import APPLICATION, connect, serve_details, wait_for_http
 from cluster.running.preflight import (
     ROUTE,
@@ -38,7 +39,8 @@ Report = Callable[[ApplicationState], None]
 class Deployed:
     """What a deployment came to."""
 
-    changes: str  # which replicas were replaced, in words
+    replicas: str  # which were replaced, in words
+    changed: tuple[str, ...]  # keys of the configuration; none for a first deployment
     seconds: float
 
 
@@ -60,7 +62,9 @@ def deploy(config: ClusterConfig, address: str, timeout_s: float, report: Report
     except SetupError as error:
         raise SetupError(f"{error.message} {_take_back(before, former, timeout_s, report)}") from error
     after = application_state(serve_details())
-    return Deployed(replaced(before, after) if after is not None else "", time.monotonic() - started)
+    replicas = replaced(before, after) if after is not None else ""
+    changed = changed_keys(former, config.app) if former is not None else ()
+    return Deployed(replicas, changed, time.monotonic() - started)
 
 
 def check_before_deployment(config: ClusterConfig, details: dict[str, Any] | None) -> None:

@@ -203,6 +203,7 @@ def test_presets_and_limits_change_in_place_while_requests_are_answered(deployed
         done = deployed.deploy(presets="faq: Find the paragraph, law: Find the law", limits="max_inputs: 3")
         assert done.returncode == 0, done.stderr
         assert "Router kept its replicas" in done.stdout
+        assert "limits.max_inputs" in done.stdout
         wait_until(lambda: deployed.ask(input=["a"] * 4).status_code == 400, "the new limit", 30)
     assert "the limit is 3" in deployed.ask(input=["a"] * 4).json()["error"]["message"]
     assert deployed.ask(model="tiny@law").status_code == 200

@@ -156,7 +156,7 @@ def test_a_file_that_is_not_a_mapping_is_refused(path: Path, text: str) -> None:
 @pytest.mark.parametrize("text", ["models: [", "a: b: c", "\tx: 1", "x: !!python/object/apply:os.getcwd []"])
 def test_invalid_yaml_is_refused_in_one_line(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(SetupError, match="is not valid YAML: ") as caught:
+    with pytest.raises(SetupError, match=r"is not valid YAML in line 1, column [0-9]+: [a-z]") as caught:
         load_config(path)
     assert "\n" not in caught.value.message
 

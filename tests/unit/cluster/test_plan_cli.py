@@ -74,10 +74,12 @@ def test_a_model_of_unknown_size_is_planned_without_figures(tmp_path: Path) -> N
     assert "1 node, 1 GPUs, $0.80 an hour" in text
 
 
-def test_without_hardware_there_is_nothing_to_plan(tmp_path: Path) -> None:
-    assert refusal().startswith("The default configuration describes no `hardware`")
+def test_a_configuration_without_hardware_is_only_checked(tmp_path: Path) -> None:
+    assert shown().startswith("The default configuration is valid. It describes no `hardware`")
     path = written(tmp_path, "http: {port: 9000}\n")
-    assert refusal("--config", path).startswith(f"{path} describes no `hardware`")
+    assert shown("--config", path).startswith(f"{path} is valid.")
+    assert json.loads(shown("--config", path, "--json"))["models"] == []
+    assert refusal("--config", written(tmp_path, "http: {prot: 9000}\n")).endswith("did you mean `port`?")
 
 
 def test_a_preset_beside_a_file_is_refused(tmp_path: Path) -> None:

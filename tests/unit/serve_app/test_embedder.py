@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import time
@@ -124,6 +125,22 @@ def test_a_text_that_does_not_fit_model_or_memory_is_refused_with_both_numbers(
 def test_a_slice_that_makes_no_sense_is_refused(make: Make, slice_: Slice) -> None:
     with pytest.raises(InvalidRequest):
         asyncio.run(make(engine()).embed(slice_))
+
+
+def test_garbage_is_collected_again_once_the_engine_is_built_or_failed_to_be(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def refuse(*_: object) -> None:
+        seen.append(gc.isenabled())
+        raise SetupError("vLLM cannot run it.")
+
+    monkeypatch.setattr(module, "VllmEngine", refuse)
+    with pytest.raises(SetupError):
+        Embedder(ModelSettings(path="somewhere"))
+    assert seen == [False]
+    assert gc.isenabled()
 
 
 def test_a_replica_whose_engine_fails_its_check_does_not_start(make: Make) -> None:
