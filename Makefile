@@ -47,8 +47,8 @@ bench: $(READY)  ## Measure everything but the soak and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.autoscaling
 	@$(MAKE) --no-print-directory report
 
-soak: $(READY)  ## Ten minutes of steady load: does memory grow?
-	@$(BIN)/python -m benchmarks.soak --minutes 10
+soak: $(READY)  ## A quarter of an hour of steady load: does memory grow?
+	@$(BIN)/python -m benchmarks.soak
 	@$(MAKE) --no-print-directory report
 
 evaluate: $(READY)  ## Ingest a real corpus into three stores, and measure retrieval and masking
