@@ -55,7 +55,8 @@ def prefix(profile: ModelProfile, input_type: InputType, instruction: str | None
     """
     if instruction is not None and not profile.takes_instruction:
         raise InvalidRequest(
-            f"`instruction` cannot be used with {profile.name}: the model has no instruction format; leave it out.",
+            f"`instruction`, also that of a preset, cannot be used with {profile.name}, which has no format for one: "
+            "leave it out.",
             param="instruction",
         )
     if instruction is not None and input_type == "document":
