@@ -22,7 +22,7 @@ serve: $(READY)  ## Keep a cluster up on port 8000 (MODEL=… for another model)
 	@$(BIN)/embedctl serve $(if $(MODEL),--model "$(MODEL)")
 
 test: $(READY)  ## Every test, with real vLLM, Ray Serve and Milvus
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 unit: $(READY)  ## The fast tests alone (seconds)
 	@$(BIN)/python -m pytest tests/unit -q

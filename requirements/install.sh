@@ -18,8 +18,7 @@ for list in "$@"; do
   total=$(grep -c '==' "$list")
   printf '[%d/%d] %s (%d packages)\n' "$step" "$#" "$list" "$total"
   # --no-deps: the lists are complete, and vLLM's metadata asks for builds that do not fit (see requirements/cpu.txt)
-  # --no-compile: most of these files are never imported; Python compiles the others as they are
-  if ! "$venv/bin/python" -m pip install --no-deps --no-compile --disable-pip-version-check -r "$list" 2>>"$log" | tee -a "$log" |
+  if ! "$venv/bin/python" -m pip install --no-deps --disable-pip-version-check -r "$list" 2>>"$log" | tee -a "$log" |
     awk -v total="$total" '
       /^(Collecting|Requirement already)/ { n++; if (n % 10 == 0 || n == total) { printf "      %d of %d\n", n, total; fflush() } }
       /^Installing collected/ { print "      installing"; fflush() }'; then

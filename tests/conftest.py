@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from serve_app.core.types import ReplicaCounters
 from serve_app.dispatch.slice_client import embedder_handle
 from tests.clusters import CACHE, RunningCluster, serving
 from tests.reference import Reference
+from tests.scheduling import TwoProcesses
 from tests.tiny_qwen3 import build
 
+os.environ.pop("COLUMNS", None)  # xdist sets it, and a Rich console that was made at import would keep to it
 CONFIG = """
 models:
   - path: {checkpoint}
@@ -32,6 +35,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
     )
     parser.addoption("--kills", type=int, default=2, help="How often the crash test kills its job; `make chaos`: 20.")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TwoProcesses:
+    return TwoProcesses(config, log)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def politeness(worker_id: str) -> None:
+    """Tests of clusters measure time: the second process gets only the time that they leave."""
+    if worker_id == "gw1":
+        os.nice(10)
 
 
 @pytest.fixture

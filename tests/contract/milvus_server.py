@@ -5,6 +5,7 @@ It is the oldest release that the sink supports, and so the one that shows what 
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 STARTED = "Ctrl+C"  # the last line that it prints
 STOP_TIMEOUT_S = 20
+TICKS_MS = {"PROXY_TIMETICKINTERVAL": "20"}  # a strong read waits for the next one: with the default of 200, minutes
 
 
 @contextmanager
@@ -28,7 +30,10 @@ def running_milvus() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="milvus-", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-u", "-c", "import milvus; milvus.main()", "--data", folder]
         command += ["--proxy-port", str(port)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        environment = {**os.environ, **TICKS_MS}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        ) as server:
             assert server.stdout is not None
             try:
                 assert any(STARTED in line for line in server.stdout), "Milvus did not start"
