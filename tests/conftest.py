@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-stores",
         action="store_true",
-        help="The whole contract on Milvus 2.3 too, which takes minutes of waiting.",
+        help="The whole contract on Milvus 2.3 too, which takes minutes more.",
     )
     parser.addoption("--kills", type=int, default=2, help="How often the crash test kills its job; `make chaos`: 20.")
 

@@ -22,7 +22,7 @@ MODEL = "Qwen/Qwen3-Embedding-0.6B"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On Milvus 2.3 a strong read waits 0.2 s for its clock: by default only what is about rows runs there."""
+    """On Milvus 2.3 every collection takes seconds: by default only what is about rows runs there."""
     if config.getoption("--all-stores"):
         return
     slow = [item for item in items if "[milvus-2.3" in item.name and item.path.name != ROWS]
