@@ -181,7 +181,7 @@ class Embedder:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Importing vLLM and building a model makes objects that stay; searching them for garbage took a quarter of it."""
+    """Importing vLLM and building a model makes objects that stay; searching them took a quarter of its CPU time."""
     gc.disable()
     try:
         yield
