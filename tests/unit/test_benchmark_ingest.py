@@ -159,26 +159,29 @@ def test_a_job_that_did_other_work_than_the_stages_has_no_figures(key: str) -> N
 def test_every_figure_of_a_trial_has_a_check_and_every_check_a_figure() -> None:
     mine = {name: {check.figure for check in CHECKS if check.scenario == name} for name in ("ingest", "ingest_memory")}
     assert mine["ingest"] == set(ingest.figures(ALONE, BARE, FIRST, AGAIN))
-    assert mine["ingest_memory"] == set(ingest_memory.outcome(_looks(), 1024.0, 30.0).figures)
+    assert mine["ingest_memory"] == set(ingest_memory.outcome(_looks(), 1024.0, STORED).figures)
+
+
+STORED = {"chunks": 500.0, "embedded": 500.0, "stored": 500.0, "job_s": 60.0}
 
 
 def _looks() -> list[Look]:
     rss = [100.0, 900.0, 600.0, 610.0, 620.0]
-    return [Look(60.0 * n, Memory(value, value / 2), 50.0 + n, n) for n, value in enumerate(rss)]
+    return [Look(60.0 * n, Memory(value, value / 2), n) for n, value in enumerate(rss)]
 
 
 def test_memory_is_reported_at_its_peak_and_its_growth_after_warm_up() -> None:
-    figures = ingest_memory.outcome(_looks(), 1024.0, 30.0).figures
+    figures = ingest_memory.outcome(_looks(), 1024.0, STORED).figures
     assert (figures["peak_rss_mib"], figures["peak_private_mib"], figures["processes"]) == (900, 450, 1)
-    assert figures["store_mib"] == 4
     assert figures["slope"] == pytest.approx(10)
-    assert figures["done_mib"] == 30
+    assert (figures["chunks"], figures["job_s"]) == (500, 60)
 
 
-def test_no_more_than_the_whole_file_is_done() -> None:
-    assert ingest_memory.outcome(_looks(), 20.0, 30.0).figures["done_mib"] == 20
+def test_a_job_that_was_not_seen_or_stored_too_little_has_no_memory_figures() -> None:
     with pytest.raises(LoadFailed, match="before anybody looked"):
-        ingest_memory.outcome([], 20.0, 30.0)
+        ingest_memory.outcome([], 20.0, STORED)
+    with pytest.raises(LoadFailed, match="Of 500 chunks, 499 are in the collection"):
+        ingest_memory.outcome(_looks(), 20.0, {**STORED, "stored": 499.0})
 
 
 @settings(deadline=None, max_examples=25)  # the machine may be busy
