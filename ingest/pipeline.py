@@ -36,7 +36,7 @@ def receipts(units: Sequence[WorkUnit], setup: StageSetup) -> Iterator[Receipt]:
         batch_size=setup.settings.rows_per_write,
         batch_format="pyarrow",
         num_cpus=WAITING_CPUS,
-        compute=ActorPoolStrategy(size=1, max_concurrent_calls_per_actor=BUNDLES_AT_ONCE),
+        compute=ActorPoolStrategy(size=setup.settings.writers, max_concurrent_calls_per_actor=BUNDLES_AT_ONCE),
     )
     for row in rows_of(dataset):
         yield Receipt.from_json(str(row["receipt"]))

@@ -87,7 +87,10 @@ class IngestSettings(_Settings):
         "", description="What has been ingested: sqlite:PATH or postgresql://…; default: beside the store."
     )
     rows_per_write: int = Field(256, ge=1, description="Chunks embedded and written together.")
-    slices_in_flight: int = Field(4, ge=1, description="Most slices the job keeps under way at the replicas.")
+    writers: int = Field(
+        1, ge=1, description="Actors that embed and write; one is enough for some hundred chunks a second."
+    )
+    slices_in_flight: int = Field(4, ge=1, description="Most slices that a writer keeps under way at the replicas.")
     slice_timeout_s: float = Field(
         300.0, gt=0, description="The job ends when the cluster gives no sign of life for so long."
     )

@@ -12,6 +12,7 @@ import typer
 
 from cluster.environment import prepare_client_environment
 from cluster.running.local import NOT_LET_IN
+from cluster.running.native_output import without_announcements
 from serve_app.core.errors import SetupError
 
 REASON = "DRAIN_NODE_REASON_PREEMPTION"
@@ -43,7 +44,8 @@ def _this_node() -> str:
     from ray.exceptions import AuthenticationError
 
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        with without_announcements():
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise SetupError("No Ray node runs here: there is nothing to drain.") from error
     except AuthenticationError as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.config import ClusterConfig
 from cluster.environment import prepare_client_environment, prepare_job_environment, prepare_local_environment
+from cluster.running.native_output import without_announcements
 from cluster.running.orphans import orphaned_proxy
 from cluster.running.preflight import check_resources
 from cluster.running.serve_state import application_state, cause_of
@@ -190,13 +191,14 @@ def start_for_jobs() -> None:
     prepare_job_environment()
     import ray
 
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
+    with without_announcements():
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
 
 
 def connect(address: str) -> None:
@@ -207,7 +209,8 @@ def connect(address: str) -> None:
     from ray.exceptions import AuthenticationError
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with without_announcements():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise SetupError(_no_cluster_at(address)) from error
     except AuthenticationError as error:

@@ -14,6 +14,18 @@ from pymilvus import MilvusClient, MilvusException  # type: ignore[import-untype
 from ingest.sinks.milvus_schema import ServerAbilities, abilities
 from serve_app.core.errors import SetupError
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+NO_KEEPALIVE = {"grpc.keepalive_time_ms": 2**31 - 1}
+
+
+def channel_options(uri: str) -> dict[str, int]:
+    """For gRPC. pymilvus pings every ten seconds, which the Python server of Milvus Lite takes for an attack.
+
+    It closes the connection, and gRPC says so on stderr. On one machine no connection is lost without notice anyway.
+    """
+    return NO_KEEPALIVE if urlsplit(uri).hostname in LOOPBACK else {}
+
 
 class MilvusConnection:
     """`client` is used inside `errors()` only, so that nothing but SetupError comes out. Threads may share it."""
@@ -23,7 +35,7 @@ class MilvusConnection:
         self.place = f"Milvus at {place or urlsplit(uri).netloc.rpartition('@')[2]}"  # without credentials
         self.timeout_s = timeout_s
         with self.errors():
-            self.client = MilvusClient(uri, timeout=timeout_s, dedicated=True)
+            self.client = MilvusClient(uri, timeout=timeout_s, dedicated=True, grpc_options=channel_options(uri))
 
     @cached_property
     def server(self) -> ServerAbilities:

@@ -106,6 +106,19 @@ def watching(look: Callable[[], None]) -> Iterator[list[BaseException]]:
         thread.join()
 
 
+def test_several_writers_store_every_chunk_once(
+    cluster: RunningCluster, folder: Path, sink: str, tmp_path: Path, counters: Callable[[], ReplicaCounters]
+) -> None:
+    one = ingest(cluster, folder, f"milvus-lite:{tmp_path / 'one'}")
+    before = counters().texts["bulk"]
+
+    several = ingest(cluster, folder, sink, IngestSettings(writers=3, rows_per_write=2))
+
+    assert counters().texts["bulk"] - before == several.stored == one.stored
+    with open_sink(sink) as (store, _), open_sink(f"milvus-lite:{tmp_path / 'one'}") as (other, _):
+        assert contents(store) == contents(other)
+
+
 def test_an_edited_paragraph_is_embedded_alone_and_is_never_missing_in_both_versions(
     cluster: RunningCluster, folder: Path, sink: str, counters: Callable[[], ReplicaCounters]
 ) -> None:

@@ -43,6 +43,7 @@ WITHOUT_EFFECT: dict[str, Any] = {
     "sources.allow_private_hosts": True,
     "ledger": "sqlite:other",
     "rows_per_write": 9,
+    "writers": 9,
     "slices_in_flight": 9,
     "slice_timeout_s": 9.0,
     "lease_s": 9.0,
