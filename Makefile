@@ -37,14 +37,18 @@ chaos: $(READY)  ## Nodes, proxies and heads of a cluster killed under load, and
 check: $(READY)  ## Format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
-bench: $(READY)  ## Measure everything but the soak and write docs/benchmarks.md
+bench: $(READY)  ## Measure everything but what is long and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving --peers --resume
 	@$(BIN)/python -m benchmarks.isolation --resume
 	@$(BIN)/python -m benchmarks.overload --resume
 	@$(BIN)/python -m benchmarks.wide --resume
 	@$(BIN)/python -m benchmarks.ingest --resume
-	@$(BIN)/python -m benchmarks.ingest_memory --resume
+	@$(BIN)/python -m benchmarks.ingest --larger --resume
 	@$(BIN)/python -m benchmarks.autoscaling
+	@$(MAKE) --no-print-directory report
+
+gigabyte: $(READY)  ## Ingest a gigabyte of JSON lines: how much memory does it take?
+	@$(BIN)/python -m benchmarks.ingest_memory
 	@$(MAKE) --no-print-directory report
 
 soak: $(READY)  ## A quarter of an hour of steady load: does memory grow?
@@ -66,5 +70,5 @@ peers: $(READY)  ## Make the environments of the other servers that `make bench`
 clean:  ## Remove .venv and caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help setup demo serve test unit stores chaos check bench soak evaluate report peers clean
+.PHONY: help setup demo serve test unit stores chaos check bench gigabyte soak evaluate report peers clean
 .DEFAULT_GOAL := help

@@ -157,8 +157,9 @@ def test_a_job_that_did_other_work_than_the_stages_has_no_figures(key: str) -> N
 
 
 def test_every_figure_of_a_trial_has_a_check_and_every_check_a_figure() -> None:
-    mine = {name: {check.figure for check in CHECKS if check.scenario == name} for name in ("ingest", "ingest_memory")}
-    assert mine["ingest"] == set(ingest.figures(ALONE, BARE, FIRST, AGAIN))
+    names = ("ingest", "ingest_larger", "ingest_memory")
+    mine = {name: {check.figure for check in CHECKS if check.scenario == name} for name in names}
+    assert mine["ingest"] == mine["ingest_larger"] == set(ingest.figures(ALONE, BARE, FIRST, AGAIN))
     assert mine["ingest_memory"] == set(ingest_memory.outcome(_looks(), 1024.0, STORED).figures)
 
 
