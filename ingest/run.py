@@ -133,7 +133,8 @@ class _Run:
         committer = Committer(self.sink, self.ledger, self.lease, self.target, self.setup.run_id)
         if plan.todo:
             self._work(plan, known, committer)
-        self.sink.finish(self.target.physical)  # also if there was nothing to do: the run before may have died in it
+        with self.console.status("building the indexes"):  # with nothing to do, too: the run before may have died here
+            self.sink.finish(self.target.physical)
         if self.job.prune:
             self.report.pruned = committer.prune(self._gone(plan.gone))
         else:
