@@ -43,7 +43,6 @@ bench: $(READY)  ## Measure everything but what is long and write docs/benchmark
 	@$(BIN)/python -m benchmarks.overload --resume
 	@$(BIN)/python -m benchmarks.wide --resume
 	@$(BIN)/python -m benchmarks.ingest --resume
-	@$(BIN)/python -m benchmarks.ingest --larger --resume
 	@$(BIN)/python -m benchmarks.autoscaling
 	@$(MAKE) --no-print-directory report
 

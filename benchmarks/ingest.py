@@ -1,7 +1,5 @@
 """How near is an ingestion to what its parts can do? `python -m benchmarks.ingest`, about 10 minutes.
 
-`--larger`, 20 minutes: the same with a model that computes for longer than all the rest of the job takes.
-
 A trial is a pair and more: the embed stage alone and the bare engine on the same slices, the other stages alone, the
 whole `embedctl ingest` on the same corpus into an empty store, and the same command again with nothing changed.
 """
@@ -24,7 +22,6 @@ from benchmarks.ingest_engine import SLICES, load_slices
 from benchmarks.ingest_job import Job, WatchedJob
 from benchmarks.load import LoadFailed
 from benchmarks.processes import START_LIMIT_S, Process, pipes, start, stop
-from benchmarks.scenarios import Scenario
 from benchmarks.trials import Outcome, Plan
 from ingest.settings import IngestSettings
 
@@ -38,22 +35,19 @@ QUICK_CHUNKS = 300
 def main(
     count_trials: Annotated[int, typer.Option("--trials", min=1, help="The report wants five or more.")] = 5,
     chunks: Annotated[int, typer.Option(min=100, help="About how many; bars are for 2,000 and more.")] = 2_300,
-    larger: Annotated[bool, typer.Option("--larger", help="A model with three times the arithmetic.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One trial of a small corpus: does it run at all?")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Do nothing if this commit has these rows.")] = False,
 ) -> None:
     """Measure the embed stage against the bare engine, the overlap of the stages, and a run with nothing to do."""
     count_trials, chunks = (1, QUICK_CHUNKS) if quick else (count_trials, chunks)
-    scenario: Scenario = "ingest_larger" if larger else "ingest"
-    shape = launch.LARGER if larger else launch.TINY
-    plan = Plan(scenario, count_trials, {"chunks": chunks}, resume, is_kept=not quick)
+    plan = Plan("ingest", count_trials, {"chunks": chunks}, resume, is_kept=not quick)
     folder = launch.CACHE / "ingest"
 
     def begin(stack: ExitStack) -> Server:
         shutil.rmtree(folder, ignore_errors=True)
         ingest_corpus.write_folder(folder / "corpus", max(1, round(chunks / ingest_corpus.CHUNKS_A_FILE)))
         contestants.append(_Contestants(stack, folder))
-        return launch.start_cluster(stack, launch.build_checkpoint(launch.CACHE, shape))
+        return launch.start_cluster(stack, launch.build_checkpoint(launch.CACHE))
 
     def measure(server: Server) -> Callable[[int], Outcome]:
         (mine,) = contestants

@@ -1,4 +1,4 @@
-"""How much memory does an ingestion of a large file take? `python -m benchmarks.ingest_memory`, about 40 minutes.
+"""How much memory does an ingestion of a large file take? `python -m benchmarks.ingest_memory`, about half an hour.
 
 The real pipeline on a whole gigabyte of JSONL, into PostgreSQL: Milvus Lite holds its collection in memory. The
 checkpoint is the thinnest there is, because every token of the file goes through the engine.
@@ -23,11 +23,9 @@ from benchmarks.ingest_corpus import MIB
 from benchmarks.ingest_watch import JobProcesses, Memory, Watch, memory_of
 from benchmarks.load import LoadFailed
 from benchmarks.processes import start, stop, tail
-from benchmarks.soak import slope_per_minute
 from benchmarks.trials import Outcome, Plan
 
 LOOK_EVERY_S = 1.0
-WARM_UP_SHARE = 0.4
 QUICK_MIB = 8.0
 
 
@@ -100,7 +98,6 @@ def outcome(looks: Sequence[Look], file_mib: float, told: Mapping[str, float]) -
         "job_s": told["job_s"],
         "peak_rss_mib": peak.memory.rss,
         "peak_private_mib": max(look.memory.private for look in looks),
-        "slope": slope_per_minute(series["seconds"], series["rss"], WARM_UP_SHARE * looks[-1].at_s),
         "processes": peak.processes,
     }
     return Outcome(figures, series)

@@ -80,7 +80,6 @@ class Shape:
 
 TINY = Shape("tiny-embed")
 THIN = Shape("thin-embed", ("--hidden", "64", "--layers", "1", "--intermediate", "64"))
-LARGER = Shape("larger-embed", ("--hidden", "384", "--layers", "6"))  # three times the arithmetic of TINY
 WIDE = Shape("wide-embed", ("--hidden", "2560", "--layers", "1", "--intermediate", "256"))
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Scenario = Literal["isolation", "wide", "overload", "soak", "ingest", "ingest_larger", "ingest_memory"]
+Scenario = Literal["isolation", "wide", "overload", "soak", "ingest", "ingest_memory"]
 TITLES: dict[Scenario, str] = {
     "isolation": "Interactive requests beside a bulk flood",
     "wide": "2,048 inputs × 2,560 dimensions",
     "overload": "Three times the load it can carry",
     "soak": "Memory under a steady load",
     "ingest": "Ingestion against its parts",
-    "ingest_larger": "Ingestion against its parts, with a larger model",
     "ingest_memory": "Memory of an ingestion of a large file",
 }
 MIN_TRIALS: dict[Scenario, int] = {
@@ -21,7 +20,6 @@ MIN_TRIALS: dict[Scenario, int] = {
     "overload": 5,
     "soak": 1,
     "ingest": 5,
-    "ingest_larger": 5,
     "ingest_memory": 1,
 }
 
@@ -74,34 +72,29 @@ def _overload(size: str, title: str) -> tuple[Check, ...]:
     )
 
 
-def _ingest(scenario: Literal["ingest", "ingest_larger"]) -> tuple[Check, ...]:
-    return (
-        Check(scenario, "chunks", "corpus", "chunks"),
-        Check(scenario, "tokens", "corpus", "tokens"),
-        Check(scenario, "embed_tokens_per_s", "embed stage alone", "tokens/s"),
-        Check(scenario, "engine_tokens_per_s", "bare engine, the same slices", "tokens/s"),
-        Check(scenario, "embed_ratio", "embed stage ÷ bare engine", "", 0.9, is_lower_better=False),
-        Check(scenario, "in_job_tokens_per_s", "in the whole job, first to last slice", "tokens/s"),
-        Check(scenario, "in_job_ratio", "in the whole job ÷ bare engine", ""),
-        Check(scenario, "in_job_engine_share", "of that time, the engine computing", ""),
-        Check(scenario, "parse_alone_s", "parsing and chunking alone, one actor", "s"),
-        Check(scenario, "embed_alone_s", "embedding alone", "s"),
-        Check(scenario, "write_alone_s", "writing alone", "s"),
-        Check(scenario, "start_s", "start, until the first file is parsed", "s"),
-        Check(scenario, "work_s", "the whole job after its start", "s"),
-        Check(scenario, "overlap", "job after its start ÷ slowest stage", "", 1.15),
-        Check(scenario, "overlap_floor", "least that this machine's cores allow", ""),
-        Check(scenario, "overlap_with_start", "job with its start ÷ slowest stage", ""),
-        Check(scenario, "cores_busy", "cores busy during the job", ""),
-        Check(scenario, "first_command_s", "the whole command, empty store", "s"),
-        Check(scenario, "again_command_s", "the same command again", "s"),
-        Check(scenario, "again_embedded", "again: chunks embedded", "", 0.0),
-        Check(scenario, "again_job_ratio", "again ÷ first, the jobs", "", 0.1),
-        Check(scenario, "again_command_ratio", "again ÷ first, the commands with their start", "", 0.1),
-    )
-
-
-INGEST_MEMORY: tuple[Check, ...] = (
+INGEST: tuple[Check, ...] = (
+    Check("ingest", "chunks", "corpus", "chunks"),
+    Check("ingest", "tokens", "corpus", "tokens"),
+    Check("ingest", "embed_tokens_per_s", "embed stage alone", "tokens/s"),
+    Check("ingest", "engine_tokens_per_s", "bare engine, the same slices", "tokens/s"),
+    Check("ingest", "embed_ratio", "embed stage ÷ bare engine", "", 0.9, is_lower_better=False),
+    Check("ingest", "in_job_tokens_per_s", "in the whole job, first to last slice", "tokens/s"),
+    Check("ingest", "in_job_ratio", "in the whole job ÷ bare engine", ""),
+    Check("ingest", "in_job_engine_share", "of that time, the engine computing", ""),
+    Check("ingest", "parse_alone_s", "parsing and chunking alone, one actor", "s"),
+    Check("ingest", "embed_alone_s", "embedding alone", "s"),
+    Check("ingest", "write_alone_s", "writing alone", "s"),
+    Check("ingest", "start_s", "start, until the first file is parsed", "s"),
+    Check("ingest", "work_s", "the whole job after its start", "s"),
+    Check("ingest", "overlap", "job after its start ÷ slowest stage", "", 1.15),
+    Check("ingest", "overlap_floor", "least that this machine's cores allow", ""),
+    Check("ingest", "overlap_with_start", "job with its start ÷ slowest stage", ""),
+    Check("ingest", "cores_busy", "cores busy during the job", ""),
+    Check("ingest", "first_command_s", "the whole command, empty store", "s"),
+    Check("ingest", "again_command_s", "the same command again", "s"),
+    Check("ingest", "again_embedded", "again: chunks embedded", "", 0.0),
+    Check("ingest", "again_job_ratio", "again ÷ first, the jobs", "", 0.1),
+    Check("ingest", "again_command_ratio", "again ÷ first, the commands with their start", "", 0.1),
     Check("ingest_memory", "file_mib", "JSONL file", "MiB"),
     Check("ingest_memory", "chunks", "chunks embedded and stored", ""),
     Check("ingest_memory", "job_s", "the whole job", "s"),
@@ -109,7 +102,6 @@ INGEST_MEMORY: tuple[Check, ...] = (
         "ingest_memory", "peak_rss_mib", "peak of all the job's processes, shared pages counted in each", "MiB", 4096.0
     ),
     Check("ingest_memory", "peak_private_mib", "the same without shared pages", "MiB"),
-    Check("ingest_memory", "slope", "growth after warm-up", "MiB/min"),
     Check("ingest_memory", "processes", "processes at the peak", ""),
 )
 
@@ -128,7 +120,5 @@ CHECKS: tuple[Check, ...] = (
     Check("soak", "router_mib", "Router at the end", "MiB"),
     Check("soak", "embedder_mib", "Embedder at the end", "MiB"),
     Check("soak", "requests_per_s", "load", "requests/s"),
-    *_ingest("ingest"),
-    *_ingest("ingest_larger"),
-    *INGEST_MEMORY,
+    *INGEST,
 )

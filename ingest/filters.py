@@ -5,7 +5,8 @@
 A filter is one or more conditions joined by `and`. A value is a quoted string ('…' or "…", where a backslash
 escapes the quote and itself), an integer, or a bare word. Only numbers have an order; text can be equal or not.
 What users said about a document stands under `meta.NAME`, and there a bare true, false or number is what it looks
-like: `meta.code = '7'` compares text, `meta.code = 7` a number.
+like: `meta.code = '7'` compares text, `meta.code = 7` a number. The whole heading path is written with ` > ` between
+its headings: `heading_path = 'Lease > Rent'`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ TEXT_FIELDS = (
     "source_file",
     "format",
     "title",
+    "heading_path",
     "section_title",
     "chunk_id",
     "language",
@@ -37,6 +39,7 @@ PAGE_FIELDS = ("page_number", "page_end")
 INTEGER_FIELDS = (*PAGE_FIELDS, "ordinal", "tokens")
 FIELDS = (*TEXT_FIELDS, *INTEGER_FIELDS)
 META = "meta."
+HEADING_PATH, PATH_MARK = "heading_path", " > "
 MAX_CHARACTERS = 4_096
 
 _OPERATORS: tuple[Operator, ...] = get_args(Operator)
@@ -76,6 +79,11 @@ class Condition:
     def metadata_name(self) -> str | None:
         """The user's own name of the field; None for one that every chunk has."""
         return self.field.removeprefix(META) if self.field.startswith(META) else None
+
+    @property
+    def headings(self) -> list[str]:
+        """The value of a condition on the heading path, from the outermost heading on."""
+        return str(self.value).split(PATH_MARK) if self.value else []
 
     def _check_operator(self) -> None:
         if self.op not in _OPERATORS:

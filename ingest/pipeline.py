@@ -30,13 +30,14 @@ def receipts(units: Sequence[WorkUnit], setup: StageSetup) -> Iterator[Receipt]:
     Needs a process that is connected to Ray. Raises SetupError if the job cannot go on.
     """
     dataset = parsed(units, setup)
+    writers = min(setup.settings.writers, len(units))
     dataset = dataset.map_batches(
         EmbedAndWrite,
         fn_constructor_args=(Sealed(setup), NICENESS),
         batch_size=setup.settings.rows_per_write,
         batch_format="pyarrow",
         num_cpus=WAITING_CPUS,
-        compute=ActorPoolStrategy(size=setup.settings.writers, max_concurrent_calls_per_actor=BUNDLES_AT_ONCE),
+        compute=ActorPoolStrategy(size=writers, max_concurrent_calls_per_actor=BUNDLES_AT_ONCE),
     )
     for row in rows_of(dataset):
         yield Receipt.from_json(str(row["receipt"]))

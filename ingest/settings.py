@@ -88,7 +88,7 @@ class IngestSettings(_Settings):
     )
     rows_per_write: int = Field(256, ge=1, description="Chunks embedded and written together.")
     writers: int = Field(
-        1, ge=1, description="Actors that embed and write; one is enough for some hundred chunks a second."
+        1, ge=1, description="Most actors that embed and write; one is enough for about a thousand chunks a second."
     )
     slices_in_flight: int = Field(4, ge=1, description="Most slices that a writer keeps under way at the replicas.")
     slice_timeout_s: float = Field(

@@ -56,7 +56,7 @@ class Router:
         self._handles = handles
         self._dispatchers: list[SliceDispatcher] = []
         self.catalog = Catalog([self._open(model, handles[model.served_name]) for model in settings.models])
-        self._inputs = InputReader(settings.limits, settings.router.raw_token_ids == "accept")  # noqa: S105
+        self._inputs = InputReader(takes_ids=settings.router.raw_token_ids == "accept")  # noqa: S105
 
     @property
     def limits(self) -> LimitSettings:
@@ -74,7 +74,6 @@ class Router:
         """
         live = LiveSettings.model_validate(user_config)
         self._live = (live, live.version)
-        self._inputs.limits = live.limits
         for model, dispatcher in zip(self.settings.models, self._dispatchers, strict=True):
             dispatcher.set_limits(live.limits.of_engine(model.gpus_per_replica > 0))
 
@@ -87,7 +86,7 @@ class Router:
         live, version = self._live
         route, prefix = self._reading(request, live)
         size = dimensions.check(route.profile, request.dimensions)
-        texts = await self._token_ids(route, request, prefix, deadline)
+        texts = await self._token_ids(route, request, prefix, live.limits, deadline)
         timeout_s = deadline - asyncio.get_running_loop().time()
         embedded = await route.source.embed(texts, PRIORITIES[request.priority], timeout_s, cache_mode)
         vectors = dimensions.cut(embedded.vectors, size)
@@ -95,8 +94,9 @@ class Router:
 
     async def tokenize(self, request: TokenizeRequest) -> tuple[ModelRoute, list[TokenIds]]:
         """The token ids that `embed` would compute, however long they are."""
-        route, prefix = self._reading(request, self._live[0])
-        return route, await self._inputs.whole_texts(route.tokenizer, request.texts, prefix)
+        live = self._live[0]
+        route, prefix = self._reading(request, live)
+        return route, await self._inputs.whole_texts(route.tokenizer, request.texts, prefix, live.limits)
 
     async def cards(self) -> list[ModelCard]:
         return list(await asyncio.gather(*map(self._card, self.catalog.routes)))
@@ -162,7 +162,7 @@ class Router:
             raise ReplicaUnavailable(f"{route.profile.name} has no ready replica yet.", retry_after_s=1.0) from None
 
     async def _token_ids(
-        self, route: ModelRoute, request: EmbeddingRequest, prefix: str, deadline: float
+        self, route: ModelRoute, request: EmbeddingRequest, prefix: str, limits: LimitSettings, deadline: float
     ) -> list[TokenIds]:
         given = request.texts
         if is_text(given):
@@ -171,14 +171,15 @@ class Router:
                 left_s = deadline - asyncio.get_running_loop().time()
                 tokens = max(len(given), characters // EXCERPT_CHARACTERS)  # it has hardly fewer
                 route.source.check_room(PRIORITIES[request.priority], len(given), tokens, left_s)
-            return await self._inputs.texts(route.tokenizer, given, prefix, request.truncate, deadline)
+            async with asyncio.timeout_at(deadline):
+                return await self._inputs.texts(route.tokenizer, given, prefix, request.truncate, limits)
         if prefix:
             raise InvalidRequest(
                 "`input` as token ids cannot be a query: the instruction is text. Send the text, or put the "
                 "instruction's tokens into `input` and leave out `input_type` and `instruction`.",
                 param="input",
             )
-        return self._inputs.ids(route.profile, route.tokenizer, given, request.truncate)
+        return self._inputs.ids(route.profile, route.tokenizer, given, request.truncate, limits)
 
 
 def _may_sleep(model: ModelSettings) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ingest.filters import PAGE_FIELDS, Condition
+from ingest.filters import HEADING_PATH, PAGE_FIELDS, Condition
 from ingest.records import Scalar
-from ingest.sinks.milvus_rows import NO_PAGE, utf8
+from ingest.sinks.milvus_rows import NO_PAGE, headings_value, utf8
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -34,7 +34,8 @@ def _clause(condition: Condition) -> str:
     if condition.metadata_name is not None:
         return _metadata_clause(condition.metadata_name, condition)
     operator = "==" if condition.op == "=" else condition.op
-    clause = f"{condition.field} {operator} {_literal(condition.value)}"
+    value = headings_value(condition.headings) if condition.field == HEADING_PATH else condition.value
+    clause = f"{condition.field} {operator} {_literal(value)}"
     return f"{clause} and {condition.field} > {NO_PAGE}" if condition.field in PAGE_FIELDS else clause
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def entity(row: Row) -> Entity:
         "format": chunk.format,
         "title": chunk.title,
         "section_title": chunk.section_title,
-        "heading_path": json.dumps(chunk.heading_path, ensure_ascii=False),
+        "heading_path": headings_value(chunk.heading_path),
         "language": chunk.language,
         "file_hash": chunk.file_hash,
         "context": chunk.context,
@@ -79,6 +79,11 @@ def hit(score: float, columns: Mapping[str, Any]) -> Hit:
 def stored(columns: Mapping[str, Any]) -> Stored:
     vector = np.asarray(columns["dense"], dtype=np.float32) if "dense" in columns else None
     return Stored(vector=vector, **_place(columns))
+
+
+def headings_value(headings: Sequence[str]) -> str:
+    """A heading path as its column holds it."""
+    return json.dumps(headings, ensure_ascii=False)
 
 
 def utf8(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from ingest.filters import Condition
+from ingest.filters import HEADING_PATH, Condition
 from ingest.records import Scalar
 from ingest.sinks.pgvector_rows import storable
 
@@ -45,6 +45,8 @@ def _clause(condition: Condition, parameter: str) -> sql.Composable:
 
 
 def _parameter(condition: Condition) -> Any:
+    if condition.field == HEADING_PATH:
+        return [storable(heading) for heading in condition.headings]
     value: Scalar = storable(condition.value) if isinstance(condition.value, str) else condition.value
     if condition.metadata_name is None:
         return value

@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.telemetry.access_log import REQUEST_ID_HEADER, is_request_id
+
 # With these a client could change the limits of its request.
 LIMIT_HEADERS = frozenset({b"x-request-timeout-seconds", b"x-request-disconnect-disabled"})
 WATCHED_HERE = (b"x-request-disconnect-disabled", b"?1")
@@ -12,14 +14,16 @@ WATCHED_HERE = (b"x-request-disconnect-disabled", b"?1")
 
 def middlewares() -> list[Middleware]:
     """Serve calls this by its import path, which `cluster.environment` puts into the environment."""
-    return [Middleware(ServeLimits)]
+    return [Middleware(BeforeServe)]
 
 
-class ServeLimits:
+class BeforeServe:
     """Takes Serve's limits out of the client's hands and its watch on the connection off the short requests.
 
     Serve starts two tasks and a queue for every request, only to notice a client that leaves. `while_connected` does
     so once a request has taken long enough for it to matter.
+
+    A request id that nobody should see in a log goes: Serve then makes one, for the log and for the answer.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -27,6 +31,10 @@ class ServeLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            kept = [header for header in scope["headers"] if header[0] not in LIMIT_HEADERS]
-            scope["headers"] = [*kept, WATCHED_HERE]
+            scope["headers"] = [*filter(_is_kept, scope["headers"]), WATCHED_HERE]
         await self._app(scope, receive, send)
+
+
+def _is_kept(header: tuple[bytes, bytes]) -> bool:
+    name, value = header
+    return name not in LIMIT_HEADERS and (name != REQUEST_ID_HEADER or is_request_id(value))

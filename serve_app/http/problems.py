@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from traceback import format_tb
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -30,9 +31,10 @@ def to_request_error(error: Exception) -> RequestError:
 
 
 def error_response(error: Exception) -> Response:
+    """What went wrong inside is logged by its kind and place: its message may quote a text."""
     known = to_request_error(error)
     if known.status == 500:
-        log.error("request failed: %s", type(error).__name__, exc_info=error)
+        log.error("request failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
     headers = {}
     if known.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(known.retry_after_s)))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -84,7 +85,8 @@ class HttpSurface:
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._entry(scope, receive, send)
+        with suppress(Exception):  # it has been answered and logged; Serve would log it again, with what it says
+            await self._entry(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in EMBEDDINGS:
@@ -171,10 +173,12 @@ class HttpSurface:
         return guarded
 
     async def _tokenize(self, request: Request) -> Response:
-        headers = dict(request.scope["headers"])
-        body = await read_body(headers, request.receive, self._router.limits.max_body_bytes)
-        route, texts = await self._router.tokenize(parse_request(body, TokenizeRequest))
-        return Response(encode_tokens(texts, route.profile), media_type=JSON)
+        headers, limits = dict(request.scope["headers"]), self._router.limits
+        with self._budget.hold(headers, limits.max_body_bytes, limits.max_buffered_bytes):
+            async with asyncio.timeout(limits.request_timeout_s):
+                body = await read_body(headers, request.receive, limits.max_body_bytes)
+                route, texts = await self._router.tokenize(parse_request(body, TokenizeRequest))
+            return Response(encode_tokens(texts, route.profile), media_type=JSON)
 
     async def _models(self, _: Request) -> Response:
         return _json({"object": "list", "data": [card.content() for card in await self._router.cards()]})

@@ -22,30 +22,33 @@ MAX_TOKENIZE_CHARACTERS = 1_000_000
 class InputReader:
     """Shared by all models of one Router. Its errors name the field, the limit and the fix.
 
-    `limits` may be replaced at any time.
+    Limits come with every call, because they may change while a request is under way.
     """
 
-    def __init__(self, limits: LimitSettings, takes_ids: bool) -> None:
-        self.limits = limits
+    def __init__(self, takes_ids: bool) -> None:
         self._takes_ids = takes_ids
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokenizer")
+        self._patient_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize-only")
 
     async def texts(
-        self, tokenizer: TextTokenizer, texts: list[str], prefix: str, truncate: Truncate | None, deadline: float
+        self, tokenizer: TextTokenizer, texts: list[str], prefix: str, truncate: Truncate | None, limits: LimitSettings
     ) -> list[TokenIds]:
-        """Raises RequestError, or TimeoutError at the deadline (on the event loop's clock)."""
-        self._check(texts)
+        """Raises RequestError."""
+        _check(texts, limits)
         size = sum(map(len, texts))
         if len(prefix) * len(texts) + size <= INLINE_CHARACTERS:
             return tokenizer.encode_bounded(texts, prefix, truncate)
-        if size > EXCERPT_CHARACTERS * self.limits.max_request_tokens and truncate is None:
-            raise self._too_many(f"{size} characters")
-        async with asyncio.timeout_at(deadline):
-            ids = await self._aside(lambda: tokenizer.encode_bounded(texts, prefix, truncate))
-        return self._checked(ids)
+        if size > EXCERPT_CHARACTERS * limits.max_request_tokens and truncate is None:
+            raise _too_many(f"{size} characters", limits)
+        return _checked(await _on(self._threads, lambda: tokenizer.encode_bounded(texts, prefix, truncate)), limits)
 
     def ids(
-        self, profile: ModelProfile, tokenizer: TextTokenizer, given: list[list[int]], truncate: Truncate | None
+        self,
+        profile: ModelProfile,
+        tokenizer: TextTokenizer,
+        given: list[list[int]],
+        truncate: Truncate | None,
+        limits: LimitSettings,
     ) -> list[TokenIds]:
         """Token ids that the client made itself. Raises RequestError."""
         if not self._takes_ids:
@@ -54,52 +57,59 @@ class InputReader:
                 "read as other words. In LangChain, set check_embedding_ctx_length=False.",
                 param="input",
             )
-        self._check(given)
+        _check(given, limits)
         size = sum(map(len, given))
-        if size > self.limits.max_request_tokens and truncate is None:
-            raise self._too_many(f"{size} tokens")
+        if size > limits.max_request_tokens and truncate is None:
+            raise _too_many(f"{size} tokens", limits)
         if max(map(max, given)) >= profile.vocab_size:
             raise InvalidRequest(
                 f"`input` has a token id outside the vocabulary: ids go from 0 to {profile.vocab_size - 1}.",
                 param="input",
             )
-        return self._checked([tokenizer.finish_bounded(np.array(ids, dtype=np.int32), truncate) for ids in given])
+        return _checked([tokenizer.finish_bounded(np.array(ids, dtype=np.int32), truncate) for ids in given], limits)
 
-    async def whole_texts(self, tokenizer: TextTokenizer, texts: list[str], prefix: str) -> list[TokenIds]:
-        """Token ids of texts of any length, as long as they are not too long in all. Raises RequestError."""
-        self._check(texts)
+    async def whole_texts(
+        self, tokenizer: TextTokenizer, texts: list[str], prefix: str, limits: LimitSettings
+    ) -> list[TokenIds]:
+        """Token ids of texts of any length, as long as they are not too long in all. Raises RequestError.
+
+        On a thread of its own: texts that wait to be embedded do not wait for those that are only counted.
+        """
+        _check(texts, limits)
         if sum(map(len, texts)) > MAX_TOKENIZE_CHARACTERS:
             raise InputTooLong(
                 f"`input` has more than {MAX_TOKENIZE_CHARACTERS} characters: send several requests.", param="input"
             )
-        return await self._aside(lambda: tokenizer.encode(texts, prefix))
+        return await _on(self._patient_thread, lambda: tokenizer.encode(texts, prefix))
 
-    async def _aside(self, work: Callable[[], list[TokenIds]]) -> list[TokenIds]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _check(self, given: Given) -> None:
-        limit = self.limits.max_inputs
-        if not given:
-            raise InvalidRequest("`input` is an empty list: send at least one text.", param="input")
-        if len(given) > limit:
-            raise TooManyInputs(
-                f"`input` has {len(given)} items; the limit is {limit}: send several requests.", param="input"
-            )
-        if not all(given):
-            index = next(index for index, item in enumerate(given) if not item)
-            raise InvalidRequest(
-                f"`input` is empty at index {index}: every text needs at least one token.", param="input"
-            )
+async def _on(threads: ThreadPoolExecutor, work: Callable[[], list[TokenIds]]) -> list[TokenIds]:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
-    def _checked(self, texts: list[TokenIds]) -> list[TokenIds]:
-        tokens = sum(map(len, texts))
-        if tokens > self.limits.max_request_tokens:
-            raise self._too_many(f"{tokens} tokens")
-        return texts
 
-    def _too_many(self, size: str) -> InputTooLong:
-        return InputTooLong(
-            f"`input` has {size} in all; the limit of one request is {self.limits.max_request_tokens} tokens: "
-            "send several requests.",
-            param="input",
+def _check(given: Given, limits: LimitSettings) -> None:
+    limit = limits.max_inputs
+    if not given:
+        raise InvalidRequest("`input` is an empty list: send at least one text.", param="input")
+    if len(given) > limit:
+        raise TooManyInputs(
+            f"`input` has {len(given)} items; the limit is {limit}: send several requests.", param="input"
         )
+    if not all(given):
+        index = next(index for index, item in enumerate(given) if not item)
+        raise InvalidRequest(f"`input` is empty at index {index}: every text needs at least one token.", param="input")
+
+
+def _checked(texts: list[TokenIds], limits: LimitSettings) -> list[TokenIds]:
+    tokens = sum(map(len, texts))
+    if tokens > limits.max_request_tokens:
+        raise _too_many(f"{tokens} tokens", limits)
+    return texts
+
+
+def _too_many(size: str, limits: LimitSettings) -> InputTooLong:
+    return InputTooLong(
+        f"`input` has {size} in all; the limit of one request is {limits.max_request_tokens} tokens: "
+        "send several requests.",
+        param="input",
+    )

@@ -70,9 +70,14 @@ def open_access_log(settings: ObservabilitySettings) -> AccessLog | None:
     return AccessLog(logger)
 
 
+def is_request_id(value: bytes) -> bool:
+    """Whether a client's id is harmless to repeat in logs and answers."""
+    return _REQUEST_ID.fullmatch(value) is not None
+
+
 def request_id_from(headers: Headers) -> str:
-    """The client's id if it is harmless to repeat in logs and answers, else 32 random hex digits."""
+    """The request's id if there is a harmless one, else 32 random hex digits."""
     for name, value in headers:
         if name == REQUEST_ID_HEADER:
-            return value.decode() if _REQUEST_ID.fullmatch(value) else os.urandom(16).hex()
+            return value.decode() if is_request_id(value) else os.urandom(16).hex()
     return os.urandom(16).hex()

@@ -80,7 +80,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_valid_one(text: str, neare
         parse_filter(text)
 
 
-@pytest.mark.parametrize("field", ["text", "dense", "key", "heading_path", "tenant", "metadata", "meta", "1"])
+@pytest.mark.parametrize("field", ["text", "dense", "key", "tenant", "metadata", "meta", "1"])
 def test_columns_that_are_not_metadata_cannot_be_filtered(field: str) -> None:
     with pytest.raises(InvalidRequest, match=r"the fields are source_file, format"):
         parse_filter(f"{field} = 1")
