@@ -19,6 +19,7 @@ from cluster.commands import (
     monitor,
     plan,
     render,
+    reveal,
     search,
     serve,
     verify,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(ingest.ingest)
 app.command()(search.search)
+app.command()(reveal.reveal)
 app.command()(plan.plan)
 app.command()(lifecycle.deploy)
 app.command()(lifecycle.status)

@@ -26,6 +26,7 @@ SERVE_ENVIRONMENT = {
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(GRPC_MESSAGE_BYTES),
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # a line of log parsed in Python for every request; ours count it already
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # lines of log it keeps in memory: 1,000 by the first
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # ten looks a second cost a laptop 5 % of a core
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.ingress.middlewares",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # after the default of 5 a slow machine starts it anew, and so on

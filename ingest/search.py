@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import numpy as np
@@ -11,12 +11,13 @@ from ingest.embedding.base import HttpAddress
 from ingest.embedding.http import EndpointClient, first_model, no_endpoint
 from ingest.embedding.vectors import embed_texts
 from ingest.filters import parse_filter
-from ingest.sinks.base import CollectionSpec, Hit, Query, Vector
+from ingest.sinks.base import CollectionSpec, Hit, Query, Vector, VectorSink
 from ingest.sinks.registry import open_sink
 from serve_app.core.errors import SetupError
 from serve_app.core.types import Vectors
 
 Endpoint = HttpAddress
+QueryFor = Callable[[CollectionSpec | None], Query]  # None: there is no such collection, or it does not say
 QUERIES_AT_ONCE = 64
 
 
@@ -71,10 +72,34 @@ def make_query(text: str, vector: Vector, limit: int, hybrid: bool, filter_text:
 
 def search(sink_uri: str, collection: str, query: Query, model: str) -> list[Hit]:
     """Best hits first; `model` made the query's vector. SetupError if another one made the collection's."""
-    with open_sink(sink_uri, create=False) as (sink, _):
+
+    def checked(known: CollectionSpec | None) -> Query:
         if query.vector is not None:
-            _check_model(sink.spec_of(collection), collection, len(query.vector), model)
-        return sink.search(collection, query)
+            _check_model(known, collection, len(query.vector), model)
+        return query
+
+    with open_sink(sink_uri, create=False) as (sink, _):
+        return search_named(sink, collection, checked)
+
+
+def search_named(sink: VectorSink, name: str, query_for: QueryFor) -> list[Hit]:
+    """Best hits first, from the collection that the name, mostly an alias, stands for. Raises SetupError.
+
+    `query_for` is told what that collection was made for. Should the alias move meanwhile, the search stays with the
+    collection that it has begun with; should that one fail, the new one is asked, once.
+    """
+    target = sink.target_of(name)
+    try:
+        return _search_in(sink, target or name, query_for)
+    except SetupError:
+        moved_to = sink.target_of(name)
+        if moved_to in (None, target):
+            raise
+    return _search_in(sink, moved_to, query_for)
+
+
+def _search_in(sink: VectorSink, collection: str, query_for: QueryFor) -> list[Hit]:
+    return sink.search(collection, query_for(sink.spec_of(collection)))
 
 
 def _check_model(known: CollectionSpec | None, collection: str, size: int, model: str) -> None:

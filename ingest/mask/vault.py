@@ -75,7 +75,17 @@ class Vault:
         """The originals of a token: none, one, or by rare chance several."""
         with self._connection() as connection:
             rows = connection.execute("SELECT digest, sealed FROM originals WHERE token = ?", (token,)).fetchall()
-        return [_open(self._cipher, sealed, token.encode() + digest).decode() for digest, sealed in rows]
+        opened = (_open(self._cipher, sealed, token.encode() + digest) for digest, sealed in rows)
+        return [value.decode("utf-8", "surrogatepass") for value in opened]
+
+    def original(self, token: str) -> str:
+        """The one value that the token stands for. SetupError where the vault has none, or several."""
+        values = self.values(token)
+        if not values:
+            raise SetupError(f"the vault does not know {token}: it was made with another secret or another vault")
+        if len(values) > 1:
+            raise SetupError(f"{len(values)} values share {token} by chance, so it does not tell which one was meant")
+        return values[0]
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -102,20 +112,20 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
+def open_vault(path: str, secret: str) -> Vault:
+    """A vault that is there already: looking into one does not make it. Raises SetupError as `Vault` does."""
+    if not Path(path).is_file():
+        raise SetupError(f"there is no vault at {path}: give the path that mask.vault had when tokens were made")
+    return Vault(path, secret)
+
+
 def reveal(vault_path: str, secret: str, token: str) -> str:
-    """The original of a token.
+    """The original of one token.
 
     Raises SetupError where there is no vault, the secret is another one, the vault does not know the token, or two
     values share it.
     """
-    if not Path(vault_path).is_file():
-        raise SetupError(f"there is no vault at {vault_path}: give the path that mask.vault had when tokens were made")
-    values = Vault(vault_path, secret).values(token)
-    if not values:
-        raise SetupError("the vault does not know this token: it was made with another secret or another vault")
-    if len(values) > 1:
-        raise SetupError(f"{len(values)} values share this token by chance, so it does not tell which one was meant")
-    return values[0]
+    return open_vault(vault_path, secret).original(token)
 
 
 def _create(path: Path) -> None:

@@ -66,7 +66,8 @@ def open_access_log(settings: ObservabilitySettings) -> AccessLog | None:
     logger.setLevel(logging.INFO)
     logger.propagate = False  # a root handler would dress the line up, or write it twice
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler(sys.stdout))
+        # The process's own: Serve puts its log, with lines of another form, in the place of `sys.stdout`.
+        logger.addHandler(logging.StreamHandler(sys.__stdout__))
     return AccessLog(logger)
 
 

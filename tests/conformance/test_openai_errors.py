@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx2
 import openai
 import pytest
 
 from serve_app.core import errors
+from serve_app.core.types import ReplicaCounters
+from serve_app.dispatch.slice_client import embedder_handle
 from serve_app.http.problems import error_response
-from tests.conformance.vectors import PlainEndpoint
+from serve_app.settings import AppSettings, LimitSettings, LiveSettings, ModelSettings
+from tests.clusters import RunningCluster
+from tests.conformance.strict import serve_router
+from tests.conformance.vectors import TEXTS, PlainEndpoint
 
 EXCEPTIONS: dict[type[errors.RequestError], type[openai.APIStatusError]] = {
     errors.InvalidRequest: openai.BadRequestError,
@@ -125,3 +130,20 @@ def test_limits_have_their_own_errors(strict: PlainEndpoint) -> None:
 
     assert too_many.value.code == "batch_too_large"
     assert (too_large.value.status_code, too_large.value.code) == (413, "body_too_large")
+
+
+def test_a_request_with_more_work_than_time_has_its_own_error(
+    cluster: RunningCluster, counters: Callable[[], ReplicaCounters]
+) -> None:
+    """A Router with little patience; `counters` has connected this process to Ray."""
+    model = ModelSettings(path=str(cluster.checkpoint), name=cluster.model)
+    settings = AppSettings(models=(model,), live=LiveSettings(limits=LimitSettings(request_timeout_s=0.3)))
+    texts = [f"{number}: {TEXTS[0] * 10}" for number in range(1000)]
+    with (
+        serve_router(settings, {cluster.model: embedder_handle(cluster.model)}) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="EMPTY", max_retries=0) as impatient,
+        pytest.raises(openai.InternalServerError) as late,
+    ):
+        impatient.embeddings.create(model=cluster.model, input=texts)
+
+    assert (late.value.status_code, late.value.code) == (504, "deadline_exceeded")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,9 +18,9 @@ from serve_app.model.checkpoint import read_profile
 from serve_app.model.tokenizer import TextTokenizer
 from serve_app.settings import ModelSettings
 from tests.clusters import RunningCluster
+from tests.private_requests import CANARY, WRONG_KEY, assert_hidden, send_canaries
 from tests.reference import PARITY, SAME, Matrix, Reference, cosines
 
-CANARY = "Kanarienvogel-5c1e"
 FRESH = {"cache-control": "no-cache"}
 TEXTS = [
     "Annual leave may be carried over into the first quarter.",
@@ -204,35 +203,7 @@ def test_one_scrape_holds_the_metrics_of_router_and_replica(http: httpx.Client, 
 
 
 def test_neither_texts_nor_keys_are_in_any_log_or_metric(http: httpx.Client, cluster: RunningCluster) -> None:
-    key = {"authorization": f"Bearer ek_{CANARY}"}
-    bodies: list[dict[str, object]] = [
-        {"input": CANARY},
-        {"input": [CANARY, ""]},
-        {"input": f"{CANARY} " * 3000},
-        {"input": CANARY, "instruction": CANARY},
-        {"input": CANARY, "model": CANARY},
-        {"input": CANARY, CANARY: 1},
-        {"input": CANARY, "dimensions": CANARY},
-        {"input": CANARY, "instruction": f"@{CANARY}"},
-    ]
-    answers = [http.post("/v1/embeddings", json={"model": cluster.model, **body}, headers=key) for body in bodies]
-    answers.append(http.post("/v1/embeddings", content=f'{{"input": "{CANARY}'.encode(), headers=key))
+    answers = send_canaries(http, cluster.model, WRONG_KEY)  # any key is fine here
 
     assert {answer.status_code for answer in answers} == {200, 400, 404}
-    shown = [answer.text.replace(f'"param":"{CANARY}"', "") for answer in answers]  # a field's own name is named
-    logs = [path.read_text(errors="replace") for path in log_files(cluster)]
-    assert logs
-    assert not any(CANARY in text for text in [*shown, *logs, http.get("/metrics").text])
-
-
-def log_files(cluster: RunningCluster) -> Iterator[Path]:
-    """All that the cluster's processes have written: what `embedctl serve` printed, and Ray's and Serve's logs."""
-    yield cluster.log
-    for process in cluster.replicas("Router"):
-        session = next(
-            Path(argument.removeprefix("--session-dir=").split("=")[-1])
-            for parent in process.parents()
-            for argument in parent.cmdline()
-            if "session" in argument and "/tmp/ray/session_2" in argument  # noqa: S108  # where Ray puts it
-        )
-        yield from (path for path in session.joinpath("logs").rglob("*") if path.is_file())
+    assert_hidden(CANARY, cluster, [*answers, http.get("/metrics")])

@@ -26,15 +26,17 @@ models:
 limits: {{max_queued_tokens: 8192, slice_tokens: 4096, max_wait_s: 2}}
 router: {{cache_mib: 0}}
 auth: {{keys_file: {keys}}}
+observability: {{access_log: true}}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """A cluster that asks for a key, and one that it takes."""
+    """A cluster that asks for a key, one that it takes, and the file that says so."""
 
     running: RunningCluster
     key: str
+    keys_file: Path
 
     @property
     def headers(self) -> dict[str, str]:
@@ -59,13 +61,13 @@ def pair(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="package")
 def small(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    """One replica with short queues and no cache, which asks for keys."""
+    """One replica with short queues and no cache, which asks for keys and logs requests."""
     directory = tmp_path_factory.mktemp("small")
     keys = directory / "keys.yaml"
     key = create_key(keys, "tests", ["embed"])
     config = _config(SMALL.format(checkpoint=checkpoint, keys=keys), directory)
     with serving(checkpoint, directory / "serve.log", *config) as running:
-        yield Keyed(running, key)
+        yield Keyed(running, key, keys)
 
 
 @pytest.fixture

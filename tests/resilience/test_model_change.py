@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import openai
 
+from ingest.search import search_named
 from ingest.sinks.base import CollectionSpec, Query, Vector, VectorSink
 from ingest.sinks.registry import open_sink
-from serve_app.core.errors import SetupError
 from tests.clusters import RunningCluster, embedctl
 from tests.integration.test_ingest_again import page, watching
 
@@ -66,16 +66,16 @@ def live(store: VectorSink) -> CollectionSpec:
 
 
 def search(store: VectorSink, questions: dict[str, Vector]) -> str:
-    """The model whose collection has answered. As a client does, it asks again if the alias moved in between."""
-    while True:
-        model = live(store).model
-        try:
-            hits = store.search("documents", Query(questions[model]))
-        except SetupError:
-            assert live(store).model != model, "a search failed without a flip"
-            continue
-        assert hits
-        return model
+    """The model whose collection has answered; the question is asked with the vector of that model."""
+    asked: list[str] = []
+
+    def question(known: CollectionSpec | None) -> Query:
+        assert known is not None
+        asked.append(known.model)
+        return Query(questions[known.model])
+
+    assert search_named(store, "documents", question)
+    return asked[-1]
 
 
 def embedded(client: openai.OpenAI, model: str, texts: list[str]) -> list[Vector]:

@@ -33,6 +33,7 @@ def vector_for(text: str) -> Vector:
 def store(monkeypatch: pytest.MonkeyPatch, known: CollectionSpec | None) -> VectorSink:
     sink: VectorSink = create_autospec(VectorSink, instance=True)
     sink.spec_of.return_value = known  # type: ignore[attr-defined]
+    sink.target_of.return_value = None  # type: ignore[attr-defined]
 
     @contextmanager
     def opened(uri: str, create: bool) -> Iterator[tuple[VectorSink, str]]:
@@ -110,7 +111,9 @@ def test_an_endpoint_that_is_no_url_is_told(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "known", [CollectionSpec("kb", 4, "m"), CollectionSpec("kb_2", 4, "m", "f"), None], ids=["same", "alias", "unknown"]
+    "known",
+    [CollectionSpec("kb", 4, "m"), CollectionSpec("kb", 4, "m", "f"), None],
+    ids=["same", "pipeline", "unknown"],
 )
 def test_a_collection_of_the_query_s_model_is_searched(
     monkeypatch: pytest.MonkeyPatch, known: CollectionSpec | None
@@ -139,3 +142,10 @@ def test_searching_a_folder_that_does_not_exist_does_not_make_it(tmp_path: Path)
     with pytest.raises(SetupError, match=f"no folder `{folder}`"):
         searching.search(f"milvus-lite:{folder}", "kb", QUERY, "m")
     assert not folder.exists()
+
+
+def test_the_command_s_search_goes_by_the_collection_behind_the_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = store(monkeypatch, CollectionSpec("kb_2", 4, "m"))
+    sink.target_of.return_value = "kb_2"  # type: ignore[attr-defined]
+    searching.search("milvus-lite:x", "kb", QUERY, "m")
+    sink.search.assert_called_once_with("kb_2", QUERY)  # type: ignore[attr-defined]

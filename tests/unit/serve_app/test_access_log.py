@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -78,14 +79,15 @@ def test_a_line_break_in_a_field_cannot_forge_a_line(logger: logging.Logger) -> 
     assert stream.getvalue().count("\n") == 1
 
 
-def test_lines_go_to_standard_output_once_even_if_opened_twice(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+def test_lines_go_to_the_processs_standard_output_once_even_if_opened_twice(
+    logger: logging.Logger, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # Serve puts something of its own there, too
     open_access_log(ObservabilitySettings(access_log=True))
     log = open_access_log(ObservabilitySettings(access_log=True))
     assert log is not None
     log.write(ANSWERED)
-    assert capsys.readouterr().out.count("\n") == 1
+    assert capfd.readouterr().out.count("\n") == 1
 
 
 def test_it_is_off_unless_asked_for(logger: logging.Logger) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import httpx
@@ -210,17 +211,47 @@ def test_large_bodies_are_turned_away_while_others_fill_the_room() -> None:
         pass
 
 
-def test_the_time_of_a_request_begins_before_its_body_is_read(tmp_path: Path, handle: FakeHandle) -> None:
+def unmeasured(before_the_end: Awaitable[object]) -> AsyncIterator[bytes]:
+    """A body without a declared length, which is not complete before that."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"model": "qwen3", '
+        await before_the_end
+        yield b'"input": "late delivery"}'
+
+    return parts()
+
+
+@pytest.mark.parametrize(("first", "second"), [("/v1/embeddings", "/v1/tokenize"), ("/v1/tokenize", "/v1/embeddings")])
+def test_texts_to_tokenise_and_to_embed_share_the_room_for_large_bodies(
+    first: str, second: str, tmp_path: Path, handle: FakeHandle
+) -> None:
+    limits = LimitSettings(max_body_mib=1, max_buffered_mib=1, request_timeout_s=5)
+    app = surface(settings(tmp_path).model_copy(update={"live": LiveSettings(limits=limits)}), handle)
+
+    async def together() -> tuple[httpx.Response, httpx.Response]:
+        refused = asyncio.Event()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            held = asyncio.create_task(client.post(first, content=unmeasured(refused.wait())))
+            await asyncio.sleep(0.05)
+            turned_away = await client.post(second, content=b"x" * 2**20)
+            refused.set()
+            return await held, turned_away
+
+    held, turned_away = asyncio.run(together())
+    assert held.status_code == 200
+    assert error(turned_away) == (429, None, "overloaded")
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/tokenize"])
+def test_the_time_of_a_request_begins_before_its_body_is_read(path: str, tmp_path: Path, handle: FakeHandle) -> None:
     given = settings(tmp_path)
     live = LiveSettings(limits=LimitSettings(request_timeout_s=0.05))
     app = surface(given.model_copy(update={"live": live}), handle)
 
-    async def slow() -> AsyncIterator[bytes]:
-        yield b'{"model": "qwen3", '
-        await asyncio.sleep(0.2)
-        yield b'"input": "late delivery"}'
+    response = send(app, "POST", path, content=unmeasured(asyncio.sleep(0.2)))
 
-    assert error(send(app, "POST", "/v1/embeddings", content=slow())) == (504, None, "deadline_exceeded")
+    assert error(response) == (504, None, "deadline_exceeded")
 
 
 def test_what_would_be_refused_anyway_is_not_tokenised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,13 +308,38 @@ def test_a_model_card_has_the_fingerprint_that_the_replica_reports(app: HttpSurf
     assert error(send(app, "GET", f"/v1/models/{CANARY}")) == (404, "model", "model_not_found")
 
 
-def test_a_failure_inside_is_an_error_without_details(tmp_path: Path) -> None:
+def test_a_failure_inside_is_an_error_without_details(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def fail(_: Slice) -> SliceAnswer:
         raise KeyError(CANARY)
 
     app = surface(settings(tmp_path), FakeHandle(fail))
-    with pytest.raises(KeyError):  # Serve logs what leaves the application; the client has its answer by then
-        embed(app)
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        response = embed(app)
+
+    assert error(response) == (500, None, "internal_error")
+    assert_told_without_its_message(caplog, KeyError, "in fail")
+
+
+def test_a_failure_while_tokenising_is_an_error_without_details(
+    app: HttpSurface, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: TextTokenizer, texts: list[str], prefix: str = "") -> list[TokenIds]:
+        raise ValueError(CANARY)
+
+    monkeypatch.setattr(TextTokenizer, "encode", fail)
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        response = send(app, "POST", "/v1/tokenize", json={"model": "qwen3", "input": "late delivery"})
+
+    assert error(response) == (500, None, "internal_error")
+    assert_told_without_its_message(caplog, ValueError, "in fail")
+
+
+def assert_told_without_its_message(caplog: pytest.LogCaptureFixture, kind: type[Exception], place: str) -> None:
+    told = [record.getMessage() for record in caplog.records if record.name == "ray.serve"]
+    assert len(told) == 1
+    assert kind.__name__ in told[0]
+    assert place in told[0]
+    assert CANARY not in caplog.text
 
 
 # Keys

@@ -11,6 +11,7 @@ from serve_app.http.body import while_connected
 from serve_app.http.ingress import middlewares
 
 TIMEOUT, WATCH = b"x-request-timeout-seconds", b"x-request-disconnect-disabled"
+REQUEST_ID = b"x-request-id"
 
 
 def headers_behind(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -38,6 +39,15 @@ def headers_behind(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
 
 def test_a_client_cannot_change_serves_limits() -> None:
     assert headers_behind([(TIMEOUT, b"0"), (b"host", b"x"), (WATCH, b"?0")]) == [(b"host", b"x"), (WATCH, b"?1")]
+
+
+def test_a_harmless_request_id_of_the_clients_is_kept() -> None:
+    assert headers_behind([(REQUEST_ID, b"Client-7.a_b")]) == [(REQUEST_ID, b"Client-7.a_b"), (WATCH, b"?1")]
+
+
+@pytest.mark.parametrize("given", [b"", b"bad id;<x>", b"i" * 129, b"a\n", b"\xc3\xa9"])
+def test_any_other_request_id_goes_so_that_serve_makes_one(given: bytes) -> None:
+    assert headers_behind([(REQUEST_ID, given), (b"host", b"x")]) == [(b"host", b"x"), (WATCH, b"?1")]
 
 
 async def answered_after(seconds: float) -> str:
