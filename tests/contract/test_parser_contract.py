@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import product
@@ -21,6 +22,7 @@ from ingest.sources.base import SourceFile
 from serve_app.core.errors import DocumentError
 
 NAMES: tuple[ParserName, ...] = get_args(ParserName)
+WITH_MAIL_AND_TEXT = [name for name in NAMES if name != "docling"]  # it reads neither mail, text nor TSV
 CELLS = [["Part", "Price"], ["Hose", "5"], ["阀门", "6"]]
 TABLE = "| Part | Price |\n| --- | --- |\n| Hose | 5 |\n| 阀门 | 6 |"
 INTRO = "This manual describes the pump and how it is serviced every year."
@@ -99,6 +101,24 @@ def csv() -> bytes:
     return "".join(f"{','.join(row)}\n" for row in CELLS).encode("gb18030")
 
 
+def tsv() -> bytes:
+    return csv().replace(b",", b"\t")
+
+
+def txt() -> bytes:
+    """Only wording says what is a heading."""
+    return (f"Pump manual\n\n{INTRO}\n\n第一章 安装步骤\n\n{STEPS}\n\n第二章 Warranty\n\n{WARRANTY}\n").encode(
+        "gb18030"
+    )
+
+
+def eml() -> bytes:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "li.na@example.com", "plant@example.com", "Pump manual"
+    mail.set_content(f"{INTRO}\n\n{STEPS}\n")
+    return mail.as_bytes()
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def parser(request: pytest.FixtureRequest) -> Iterator[GuardedParser]:
     pytest.importorskip({"builtin": "ingest"}.get(request.param, request.param))
@@ -143,6 +163,33 @@ def test_a_sheet_is_a_heading_and_a_table(parser: GuardedParser) -> None:
 
 def test_a_csv_is_a_table(parser: GuardedParser) -> None:
     assert contents(parsed(parser, "csv", csv())) == [("table", TABLE)]
+
+
+@pytest.mark.parametrize("parser", WITH_MAIL_AND_TEXT, indirect=True)
+def test_a_tsv_is_a_table(parser: GuardedParser) -> None:
+    assert contents(parsed(parser, "tsv", tsv())) == [("table", TABLE)]
+
+
+@pytest.mark.parametrize("parser", WITH_MAIL_AND_TEXT, indirect=True)
+def test_a_text_file_has_the_headings_that_its_wording_gives_away(parser: GuardedParser) -> None:
+    document = parsed(parser, "txt", txt())
+    assert contents(document) == [
+        ("heading", "Pump manual"),
+        ("text", INTRO),
+        ("heading", "第一章 安装步骤"),
+        ("text", STEPS),
+        ("heading", "第二章 Warranty"),
+        ("text", WARRANTY),
+    ]
+    assert document.title == "Pump manual"
+
+
+@pytest.mark.parametrize("parser", WITH_MAIL_AND_TEXT, indirect=True)
+def test_a_mail_is_its_subject_and_its_body(parser: GuardedParser) -> None:
+    document = parsed(parser, "eml", eml())
+    found = [block for block in contents(document) if not block[1].startswith("From: ")]  # only the builtin's
+    assert found == [("heading", "Pump manual"), ("text", INTRO), ("text", STEPS)]
+    assert document.title == "Pump manual"
 
 
 @pytest.mark.parametrize("format_", ["docx", "pptx", "xlsx"])

@@ -120,17 +120,20 @@ def test_several_writers_store_every_chunk_once(
 
 
 def test_an_edited_paragraph_is_embedded_alone_and_is_never_missing_in_both_versions(
-    cluster: RunningCluster, folder: Path, sink: str, counters: Callable[[], ReplicaCounters]
+    cluster: RunningCluster, folder: Path, sink: str, client: openai.OpenAI, counters: Callable[[], ReplicaCounters]
 ) -> None:
     ingest(cluster, folder, sink)
+    vector = client.embeddings.create(model=cluster.model, input=page(5, "nine")).data[0].embedding
+    query = Query(_unit(vector), limit=50)  # more than there are chunks of both versions
     with open_sink(sink) as (store, _):
         before = contents(store)
         sightings: list[int] = []
 
         def look() -> None:
-            seen = sum("Valve 5 of" in text for text in contents(store).values())
-            sightings.append(seen)
-            assert seen >= 1
+            hits = store.search("documents", query)
+            sightings.append(len(hits))
+            assert any("Valve 5 of" in hit.text for hit in hits)
+            assert any("Valve 5 of" in text for text in contents(store).values())
 
         write_pages(folder, {5: "eight"})
         texts = counters().texts["bulk"]
@@ -141,6 +144,8 @@ def test_an_edited_paragraph_is_embedded_alone_and_is_never_missing_in_both_vers
     new, gone = set(after) - set(before), set(before) - set(after)
     assert failures == []
     assert len(sightings) > 5
+    assert min(sightings) >= len(before)  # the limit cut nothing off, so that no ranking hid the paragraph
+    assert max(sightings) < query.limit
     assert ["eight bar" in after[key] for key in new] == [True]
     assert ["nine bar" in before[key] and "Valve 5 of" in before[key] for key in gone] == [True]
     assert counters().texts["bulk"] - texts == 1

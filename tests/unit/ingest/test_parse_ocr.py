@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from io import BytesIO
 
 import pypdfium2 as pdfium
 import pytest
+from PIL.Image import Image
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
@@ -21,8 +23,9 @@ from serve_app.core.errors import DocumentError
 A4 = (595, 842)
 needs_tesseract = pytest.mark.skipif(shutil.which("tesseract") is None, reason="the program tesseract is missing")
 Drawing = Callable[[Canvas], object]
+LATIN, CHINESE = "Helvetica", "STSong-Light"
 
-pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+pdfmetrics.registerFont(UnicodeCIDFont(CHINESE))
 
 
 def drawn(*pages: Drawing) -> bytes:
@@ -35,20 +38,35 @@ def drawn(*pages: Drawing) -> bytes:
     return buffer.getvalue()
 
 
-def words(*lines: str) -> Drawing:
+def words(*lines: str, font: str = LATIN) -> Drawing:
     def draw(canvas: Canvas) -> None:
-        canvas.setFont("Helvetica", 20)
+        canvas.setFont(font, 20)
         for number, line in enumerate(lines):
             canvas.drawString(72, 700 - 60 * number, line)
 
     return draw
 
 
-def scan(*lines: str) -> Drawing:
+def picture(*lines: str, font: str = LATIN) -> Image:
+    with pdfium.PdfDocument(drawn(words(*lines, font=font))) as document:
+        image: Image = document[0].render(scale=150 / 72).to_pil()
+    return image
+
+
+def scan(*lines: str, font: str = LATIN) -> Drawing:
     """A page that holds a picture of those lines and nothing else."""
-    with pdfium.PdfDocument(drawn(words(*lines))) as document:
-        picture = document[0].render(scale=150 / 72).to_pil()
-    return lambda canvas: canvas.drawImage(ImageReader(picture), 0, 0, *A4)
+    image = picture(*lines, font=font)
+    return lambda canvas: canvas.drawImage(ImageReader(image), 0, 0, *A4)
+
+
+@pytest.fixture
+def _reads_chinese() -> None:
+    """Skips where tesseract lacks the language, or the machine has no font to draw it with: all is one box then."""
+    listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=True)
+    if "chi_sim" not in listed.stdout.split():
+        pytest.skip("tesseract lacks the language chi_sim")
+    if picture("水", font=CHINESE).tobytes() == picture("泵", font=CHINESE).tobytes():
+        pytest.skip("no Chinese font is installed")
 
 
 def read(content: bytes, languages: str = "eng") -> list[Block]:
@@ -73,6 +91,15 @@ def test_a_scanned_page_is_read_between_pages_of_text() -> None:
         Block("text", "The pump is serviced every year.", page=2),
         Block("text", "Printed after.", page=3),
     ]
+
+
+@needs_tesseract
+@pytest.mark.usefixtures("_reads_chinese")
+def test_a_scanned_chinese_page_is_read_with_the_languages_of_the_default() -> None:
+    content = drawn(scan("合同于二零二四年三月一日生效。", "双方应当按照本合同履行义务。", font=CHINESE))
+    found = "".join(block.text for block in read(content, ParseSettings().ocr_languages))
+    assert "合同于二零二四年三月一日生效" in found
+    assert "双方应当按照本合同履行义务" in found
 
 
 @needs_tesseract
