@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NoReturn, cast, get_args
 
-from ingest.records import Scalar
+from ingest.records import PATH_MARK, Scalar
 from serve_app.core.errors import InvalidRequest
 
 Operator = Literal["=", "!=", ">", ">=", "<", "<="]
@@ -39,7 +39,7 @@ PAGE_FIELDS = ("page_number", "page_end")
 INTEGER_FIELDS = (*PAGE_FIELDS, "ordinal", "tokens")
 FIELDS = (*TEXT_FIELDS, *INTEGER_FIELDS)
 META = "meta."
-HEADING_PATH, PATH_MARK = "heading_path", " > "
+HEADING_PATH = "heading_path"
 MAX_CHARACTERS = 4_096
 
 _OPERATORS: tuple[Operator, ...] = get_args(Operator)

@@ -19,7 +19,7 @@ from ingest.records import Chunk
 from ingest.settings import IngestSettings, ParserName
 from serve_app.core.errors import SetupError
 
-PARSER_VERSION = "2"  # to be raised when `ingest.parse` reads the same file in another way
+PARSER_VERSION = "2"  # to be raised when `ingest.parse` or `ingest.language` reads the same file in another way
 _DISTRIBUTIONS: dict[ParserName, tuple[str, ...]] = {
     "unstructured": ("unstructured",),
     "docling": ("docling", "docling-slim"),

@@ -10,6 +10,7 @@ from typing import Literal
 BlockKind = Literal["heading", "text", "table", "code"]
 Scalar = str | int | float | bool
 BETWEEN_BLOCKS = "\n\n"
+PATH_MARK = " > "  # between the headings of a path that is written as one text
 Metadata = Mapping[str, Scalar]  # what users say about a document: flat, and filterable under their own names
 
 

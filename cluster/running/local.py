@@ -76,13 +76,7 @@ def local_cluster(config: ClusterConfig, say: Callable[[str], None]) -> Iterator
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     say("Starting Ray")
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
+    _start_ray()
     try:
         check_resources(config, ray.cluster_resources(), "this machine")  # type: ignore[no-untyped-call]
         serve.start(http_options=HTTPOptions(host=config.http.host, port=config.http.port))
@@ -189,6 +183,10 @@ def _check_reachable(address: str) -> None:
 def start_for_jobs() -> None:
     """A Ray on this machine for the stages of a job whose cluster is somewhere else; it ends with this process."""
     prepare_job_environment()
+    _start_ray()
+
+
+def _start_ray() -> None:
     import ray
 
     with without_announcements():

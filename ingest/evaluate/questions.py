@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ingest.records import PATH_MARK
 from ingest.sinks.base import Stored
 from serve_app.core.errors import SetupError
 
-PATH_MARK = " > "
 FORMAT = '{"question": "…", "answers": [{"source_file": "…", "page": 3}]}, with page, section and chunk_id as you like'
 
 

@@ -119,15 +119,6 @@ def open_vault(path: str, secret: str) -> Vault:
     return Vault(path, secret)
 
 
-def reveal(vault_path: str, secret: str, token: str) -> str:
-    """The original of one token.
-
-    Raises SetupError where there is no vault, the secret is another one, the vault does not know the token, or two
-    values share it.
-    """
-    return open_vault(vault_path, secret).original(token)
-
-
 def _create(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

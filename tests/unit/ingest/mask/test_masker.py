@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.mask.masker import Masker
-from ingest.mask.vault import reveal
+from ingest.mask.vault import open_vault
 from ingest.mask.width import TOKEN
 from ingest.records import Block, Document
 from ingest.settings import MaskSettings
@@ -226,4 +226,4 @@ def test_the_vault_gives_back_what_a_token_stands_for(tmp_path: Path) -> None:
     masked, _ = masker.mask(document("请致电139-0000-1234"))
     token = TOKEN.search(masked.blocks[0].text)
     assert token is not None
-    assert reveal(path, SECRET, token[0]) == "139-0000-1234"
+    assert open_vault(path, SECRET).original(token[0]) == "139-0000-1234"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.mask.vault import Original, Vault, reveal
+from ingest.mask.vault import Original, Vault, open_vault
 from serve_app.core.errors import SetupError
 
 SECRET = "0123456789abcdef-for-tests"
@@ -26,7 +26,7 @@ def test_a_token_is_revealed_and_stored_once(tmp_path: Path) -> None:
     vault.store([PHONE, PHONE])
     Vault(path, SECRET).store([PHONE])
     assert vault.values(PHONE.token) == [PHONE.value]
-    assert reveal(path, SECRET, PHONE.token) == PHONE.value
+    assert open_vault(path, SECRET).original(PHONE.token) == PHONE.value
 
 
 def test_the_files_hold_no_plain_value_and_are_their_owners(tmp_path: Path) -> None:
@@ -45,12 +45,12 @@ def test_another_secret_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "vault.sqlite")
     Vault(path, SECRET).store([PHONE])
     with pytest.raises(SetupError, match="another secret"):
-        reveal(path, SECRET + "!", PHONE.token)
+        open_vault(path, SECRET + "!").original(PHONE.token)
 
 
 def test_a_missing_vault_is_not_made_by_looking_into_it(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no vault"):
-        reveal(str(tmp_path / "none.sqlite"), SECRET, PHONE.token)
+        open_vault(str(tmp_path / "none.sqlite"), SECRET).original(PHONE.token)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -72,14 +72,14 @@ def test_an_unknown_token_is_said_to_be_unknown(tmp_path: Path) -> None:
     path = str(tmp_path / "vault.sqlite")
     Vault(path, SECRET)
     with pytest.raises(SetupError, match="does not know"):
-        reveal(path, SECRET, PHONE.token)
+        open_vault(path, SECRET).original(PHONE.token)
 
 
 def test_two_values_of_one_token_are_not_taken_for_each_other(tmp_path: Path) -> None:
     path = str(tmp_path / "vault.sqlite")
     Vault(path, SECRET).store([PHONE, Original(PHONE.token, b"\2" * 32, "13900005678")])
     with pytest.raises(SetupError, match="2 values") as caught:
-        reveal(path, SECRET, PHONE.token)
+        open_vault(path, SECRET).original(PHONE.token)
     assert "1390000" not in caught.value.message
 
 
@@ -90,7 +90,7 @@ def test_a_value_moved_to_another_token_does_not_open(tmp_path: Path) -> None:
         connection.execute("UPDATE originals SET token = '<CN_MOBILE:000000000002>'")
     connection.close()
     with pytest.raises(SetupError, match="does not open"):
-        reveal(str(path), SECRET, "<CN_MOBILE:000000000002>")
+        open_vault(str(path), SECRET).original("<CN_MOBILE:000000000002>")
 
 
 def test_several_processes_fill_one_vault_that_none_of_them_had_made(tmp_path: Path) -> None:
