@@ -25,23 +25,29 @@ def measure(stores: Sequence[Store], rows: Sequence[Row], questions: Questions) 
     """By store: upsert_rows_per_s and the median milliseconds of a search, each the median of the rounds."""
     rounds: dict[str, list[dict[str, float]]] = {store.name: [] for store in stores}
     with ExitStack() as stack:
-        sinks = {store.name: stack.enter_context(open_sink(store.uri))[0] for store in stores}
+        # Who searches is not who has written: a Milvus server lets a sink wait for what it has itself written.
+        writers, searchers = (
+            {store.name: stack.enter_context(open_sink(store.uri))[0] for store in stores} for _ in range(2)
+        )
         for _ in range(ROUNDS):
             for store in stores:
-                rounds[store.name].append(_round(sinks[store.name], store, rows, questions))
+                rounds[store.name].append(_round(writers[store.name], searchers[store.name], store, rows, questions))
     return {name: {"rows": float(len(rows)), **_medians(found)} for name, found in rounds.items()}
 
 
-def _round(sink: VectorSink, store: Store, rows: Sequence[Row], questions: Questions) -> dict[str, float]:
-    with _collection(sink, rows[0].vector.shape[0]) as name:
+def _round(
+    writer: VectorSink, searcher: VectorSink, store: Store, rows: Sequence[Row], questions: Questions
+) -> dict[str, float]:
+    with _collection(writer, rows[0].vector.shape[0]) as name:
         started = time.perf_counter()
         for start in range(0, len(rows), ROWS_A_WRITE):
-            sink.upsert(name, rows[start : start + ROWS_A_WRITE])
+            writer.upsert(name, rows[start : start + ROWS_A_WRITE])
         figures = {"upsert_rows_per_s": len(rows) / (time.perf_counter() - started)}
-        sink.finish(name)
+        writer.finish(name)
+        writer.count(name)  # as a job does at its end
         for kind, query in _QUERIES.items():
             if kind == "dense" or kind in store.modes:
-                figures[f"{kind}_p50_ms"] = _p50_ms(sink, name, [query(*one) for one in questions])
+                figures[f"{kind}_p50_ms"] = _p50_ms(searcher, name, [query(*one) for one in questions])
     return figures
 
 

@@ -114,7 +114,11 @@ class VectorSink(Protocol):
         """Exact number of stored chunks, including those just written."""
 
     def search(self, collection: str, query: Query) -> list[Hit]:
-        """Best hits first. SetupError that names the needed version if the store cannot do what the query asks."""
+        """Best hits first. SetupError that names the needed version if the store cannot do what the query asks.
+
+        It sees all that this sink has written. What others have written it sees once any other kind of read has; of
+        the last seconds before that, it may miss some.
+        """
 
     def scan(self, collection: str, limit: int | None = None, with_vectors: bool = True) -> Iterator[Stored]:
         """Every stored chunk once, or the first `limit` of them, in no particular order; memory holds one page.

@@ -25,7 +25,8 @@ MAX_NAME = 255
 class MilvusSink:
     """A `VectorSink` on one connection, which several threads may use.
 
-    Reads are strong: they see every write that was acknowledged before them.
+    Reads are strong: they see every write that was acknowledged before them, for which a server lets them wait until
+    its clock ticks, five times a second. A search does so only if this sink has itself written.
     """
 
     def __init__(self, uri: str, timeout_s: float = 60.0, place: str = "") -> None:
@@ -38,6 +39,7 @@ class MilvusSink:
         self._call: dict[str, Any] = {"timeout": timeout_s}
         self._read: dict[str, Any] = {"timeout": timeout_s, "consistency_level": "Strong"}
         self._loaded: set[str] = set()
+        self._has_written = False
 
     def ensure(self, spec: CollectionSpec) -> None:
         check_name(spec.name, "Milvus", MAX_NAME)
@@ -79,6 +81,7 @@ class MilvusSink:
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> int:
         self._load(collection)
+        self._has_written = True
         # A key twice in one request is an error on new servers, while Lite takes the last.
         entities = [entity(row) for row in {row.chunk.key: row for row in rows}.values()]
         sizes = [entity_bytes(columns) for columns in entities]
@@ -89,6 +92,7 @@ class MilvusSink:
 
     def delete(self, collection: str, keys: Sequence[str]) -> None:
         self._load(collection)
+        self._has_written = True
         with self._milvus.errors():
             for clause in key_clauses(keys, MAX_BATCH_ROWS):
                 self._client.delete(collection, filter=clause, **self._call)
@@ -101,7 +105,10 @@ class MilvusSink:
 
     def search(self, collection: str, query: Query) -> list[Hit]:
         self._load(collection)
-        return milvus_search.search(self._milvus, collection, query)
+        # What a strong read has seen, a bounded one sees as well: a job reads all of its writes strongly before it
+        # deletes what they replace, and once more at its end.
+        consistency: milvus_search.Consistency = "Strong" if self._has_written else "Bounded"
+        return milvus_search.search(self._milvus, collection, query, consistency)
 
     def finish(self, collection: str) -> None:
         self._load(collection)

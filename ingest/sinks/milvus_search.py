@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pymilvus import AnnSearchRequest, RRFRanker  # type: ignore[import-untyped]
 
@@ -16,8 +16,11 @@ MIN_CANDIDATES = 64  # the beam of a dense search, and how many hits of each ran
 RRF_K = 60  # the usual constant of reciprocal rank fusion
 _BM25_PARAMS = {"metric_type": "BM25", "params": {}}
 
+# `Strong` waits until the server has worked off every earlier write, `Bounded` only for those older than five seconds.
+Consistency = Literal["Strong", "Bounded"]
 
-def search(milvus: MilvusConnection, collection: str, query: Query) -> list[Hit]:
+
+def search(milvus: MilvusConnection, collection: str, query: Query, consistency: Consistency) -> list[Hit]:
     """SetupError if the query has a text and the server is too old for BM25."""
     if query.text is not None and not milvus.server.has_bm25:
         raise SetupError(
@@ -26,13 +29,14 @@ def search(milvus: MilvusConnection, collection: str, query: Query) -> list[Hit]
         )
     with milvus.errors():
         is_hybrid = query.text is not None and query.vector is not None
-        found = _both(milvus, collection, query) if is_hybrid else _one_ranking(milvus, collection, query)
+        ask = _both if is_hybrid else _one_ranking
+        found = ask(milvus, collection, query, consistency)
     # Lite tells BM25 with a minus sign, while cosines keep theirs.
     is_bm25 = query.vector is None
     return [hit(abs(one["distance"]) if is_bm25 else one["distance"], one["entity"]) for one in found]
 
 
-def _one_ranking(milvus: MilvusConnection, collection: str, query: Query) -> Any:
+def _one_ranking(milvus: MilvusConnection, collection: str, query: Query, consistency: Consistency) -> Any:
     answers = milvus.client.search(
         collection,
         [query.vector if query.text is None else query.text],
@@ -42,12 +46,12 @@ def _one_ranking(milvus: MilvusConnection, collection: str, query: Query) -> Any
         search_params=_dense_params(query.limit) if query.text is None else _BM25_PARAMS,
         anns_field="dense" if query.text is None else "sparse",
         timeout=milvus.timeout_s,
-        consistency_level="Strong",
+        consistency_level=consistency,
     )
     return answers[0]
 
 
-def _both(milvus: MilvusConnection, collection: str, query: Query) -> Any:
+def _both(milvus: MilvusConnection, collection: str, query: Query, consistency: Consistency) -> Any:
     candidates = max(MIN_CANDIDATES, query.limit)
     clause = filter_clause(query.conditions, query.tenant)
     dense = AnnSearchRequest([query.vector], "dense", _dense_params(candidates), candidates, expr=clause)
@@ -59,7 +63,7 @@ def _both(milvus: MilvusConnection, collection: str, query: Query) -> Any:
         limit=query.limit,
         output_fields=HIT_COLUMNS,
         timeout=milvus.timeout_s,
-        consistency_level="Strong",
+        consistency_level=consistency,
     )
     return answers[0]
 

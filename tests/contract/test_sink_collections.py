@@ -156,6 +156,7 @@ def test_searches_through_an_alias_that_moves_see_one_collection_whole(
 ) -> None:
     for name in pair:
         sink.upsert(name, [row(f"{name}-{number}") for number in range(5)])
+        assert sink.count(name) == 5  # as a job does before it takes searches over
     whole = {frozenset(f"{name}-{number}" for number in range(5)) for name in pair}
     sink.point("contract_alias", pair[0])
     done = Event()

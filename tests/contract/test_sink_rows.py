@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
 
 from ingest.filters import parse_filter
 from ingest.sinks.base import CollectionSpec, Query, VectorSink
+from ingest.sinks.registry import connect_sink
 from serve_app.core.errors import SetupError
 from tests.contract.rows import EAST, NORTH, SOURCE, direction, keys_found, random_vectors, row
 from tests.contract.stores import Measured
 
 MANY = 17_000  # more than one answer of Milvus can hold
+EDITS = 20
 
 
 def test_a_new_collection_is_empty(sink: VectorSink, collection: str) -> None:
@@ -237,3 +242,40 @@ def test_a_vector_of_another_size_is_refused(sink: VectorSink, collection: str) 
     with pytest.raises(SetupError):
         sink.upsert(collection, [row("a", short)])
     assert sink.count(collection) == 0
+
+
+def test_what_a_job_has_counted_at_its_end_is_found_by_a_search_on_another_connection(
+    sink: VectorSink, uri: str, collection: str
+) -> None:
+    for number in range(EDITS):
+        sink.upsert(collection, [row(f"k{number}")])
+        sink.delete(collection, [f"k{number - 1}"])
+        assert sink.count(collection) == 1
+        with closing(connect_sink(uri)) as other:
+            assert keys_found(other, collection, Query(EAST)) == [f"k{number}"]
+
+
+def test_a_passage_that_is_replaced_as_a_job_does_it_is_found_by_every_search_of_others(
+    sink: VectorSink, uri: str, collection: str
+) -> None:
+    sink.upsert(collection, [row("k0")])
+    assert sink.existing(collection, ["k0"])
+    done = Event()
+
+    def fewest_found() -> int:
+        with closing(connect_sink(uri)) as other:
+            fewest = len(keys_found(other, collection, Query(EAST)))
+            while not done.is_set():
+                fewest = min(fewest, len(keys_found(other, collection, Query(EAST))))
+        return fewest
+
+    with ThreadPoolExecutor() as pool:
+        searches = [pool.submit(fewest_found) for _ in range(2)]
+        try:
+            for number in range(1, EDITS):
+                sink.upsert(collection, [row(f"k{number}")])
+                assert sink.keys_of(collection, SOURCE) >= {f"k{number}"}
+                sink.delete(collection, [f"k{number - 1}"])
+        finally:
+            done.set()
+        assert [search.result() for search in searches] == [1, 1]
