@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import numpy as np
 
 from ingest.embedding.base import HttpAddress
-from ingest.embedding.http import EndpointClient, first_model, no_endpoint
+from ingest.embedding.http import EndpointClient, no_endpoint, served_models
 from ingest.embedding.vectors import embed_texts
 from ingest.filters import parse_filter
 from ingest.sinks.base import CollectionSpec, Hit, Query, Vector, VectorSink
@@ -21,20 +22,14 @@ QueryFor = Callable[[CollectionSpec | None], Query]  # None: there is no such co
 QUERIES_AT_ONCE = 64
 
 
-def embed_query(
-    endpoint: Endpoint, model: str, text: str, instruction: str | None, dimensions: int | None
-) -> tuple[Vector, str]:
-    """The query's vector, from the HTTP endpoint like any client's, and the served name of the model that made it.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is embedded: by the model that the collection was made for, unless another one is named."""
 
-    `model` may be an alias or have a preset; an empty one means the endpoint's first. Raises SetupError with the
-    server's own reason.
-    """
-    with EndpointClient(endpoint) as client:
-        named = model or first_model(client)
-        served = served_name(client, model) if model else named
-        fields = {**_wish(instruction), **({"dimensions": dimensions} if dimensions is not None else {})}
-        vector: Vector = embed_texts(client, named, [text], fields)[0]
-        return vector, served
+    text: str
+    model: str = ""  # served name or alias, also with a preset
+    instruction: str | None = None
+    dimensions: int | None = None  # where the collection does not say how many its vectors have; None: the model's own
 
 
 def embed_queries(endpoint: Endpoint, model: str, texts: Sequence[str], instruction: str | None) -> Vectors:
@@ -48,38 +43,34 @@ def embed_queries(endpoint: Endpoint, model: str, texts: Sequence[str], instruct
         )
 
 
-def served_name(client: EndpointClient, model: str) -> str:
-    """The name under which the endpoint serves what may be an alias or have a preset. Raises SetupError."""
-    try:
-        return str(client.ask("GET", f"/v1/models/{quote(model)}")["id"])
-    except (LookupError, TypeError) as error:
-        raise no_endpoint(client.url) from error
+def make_query(text: str, limit: int, hybrid: bool, filter_text: str, tenant: str) -> Query:
+    """Without its vector, which depends on the collection. With `hybrid`, exact words count beside meaning.
 
-
-def _wish(instruction: str | None) -> dict[str, object]:
-    return {"input_type": "query", **({"instruction": instruction} if instruction is not None else {})}
-
-
-def make_query(text: str, vector: Vector, limit: int, hybrid: bool, filter_text: str) -> Query:
-    """With `hybrid`, exact words count beside meaning. Raises InvalidRequest for a filter that cannot be read."""
+    Raises InvalidRequest for a filter that cannot be read.
+    """
     return Query(
-        vector=vector,
+        vector=None,
         limit=limit,
         text=text if hybrid else None,
         conditions=parse_filter(filter_text) if filter_text else (),
+        tenant=tenant or None,
     )
 
 
-def search(sink_uri: str, collection: str, query: Query, model: str) -> list[Hit]:
-    """Best hits first; `model` made the query's vector. SetupError if another one made the collection's."""
+def search(sink_uri: str, collection: str, endpoint: Endpoint, question: Question, query: Query) -> list[Hit]:
+    """Best hits first, of `query` with the vector of the question.
 
-    def checked(known: CollectionSpec | None) -> Query:
-        if query.vector is not None:
-            _check_model(known, collection, len(query.vector), model)
-        return query
+    SetupError, which names the models, if none that may embed it is the one that the collection was made for; with
+    the server's or the store's own reason if one of them refuses.
+    """
+    with EndpointClient(endpoint) as client:
+        models = [_served_name(client, question.model)] if question.model else served_models(client)
 
-    with open_sink(sink_uri, create=False) as (sink, _):
-        return search_named(sink, collection, checked)
+        def with_vector(known: CollectionSpec | None) -> Query:
+            return replace(query, vector=_embedded(client, question, models, known))
+
+        with open_sink(sink_uri, create=False) as (sink, _):
+            return search_named(sink, collection, with_vector)
 
 
 def search_named(sink: VectorSink, name: str, query_for: QueryFor) -> list[Hit]:
@@ -102,11 +93,36 @@ def _search_in(sink: VectorSink, collection: str, query_for: QueryFor) -> list[H
     return sink.search(collection, query_for(sink.spec_of(collection)))
 
 
-def _check_model(known: CollectionSpec | None, collection: str, size: int, model: str) -> None:
-    """Vectors of two models can be compared, but the result means nothing."""
-    if known is not None and (known.model, known.dimensions) != (model, size):
-        raise SetupError(
-            f"Collection `{collection}` was made for {known.model}, {known.dimensions} dimensions; the query's vector "
-            f"is of {model}, {size} dimensions. Choose that model with --model, or another "
-            "collection; the dimensions come from the configuration."
-        )
+def _embedded(
+    client: EndpointClient, question: Question, models: Sequence[str], known: CollectionSpec | None
+) -> Vector:
+    """`models`: served names of those that may embed it. Vectors of two models can be compared, and mean nothing."""
+    model, dimensions = models[0], question.dimensions
+    if known is not None:
+        model, dimensions = known.model, known.dimensions
+        if model not in models:
+            raise _made_for_another(known, question, models)
+    fields = {**_wish(question.instruction), **({"dimensions": dimensions} if dimensions is not None else {})}
+    vector: Vector = embed_texts(client, question.model or model, [question.text], fields)[0]
+    return vector
+
+
+def _made_for_another(known: CollectionSpec, question: Question, models: Sequence[str]) -> SetupError:
+    made = f"Collection `{known.name}` was made for {known.model}, {known.dimensions} dimensions"
+    if question.model:
+        return SetupError(f"{made}, and --model is {models[0]}: leave it out, or choose another collection.")
+    return SetupError(
+        f"{made}, and the cluster serves only {', '.join(models)}: serve that model too, or choose another collection."
+    )
+
+
+def _served_name(client: EndpointClient, model: str) -> str:
+    """The name under which the endpoint serves what may be an alias or have a preset. Raises SetupError."""
+    try:
+        return str(client.ask("GET", f"/v1/models/{quote(model)}")["id"])
+    except (LookupError, TypeError) as error:
+        raise no_endpoint(client.url) from error
+
+
+def _wish(instruction: str | None) -> dict[str, object]:
+    return {"input_type": "query", **({"instruction": instruction} if instruction is not None else {})}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from cluster.commands.options import ConfigOption, EndpointOption, KeyOption, ServedOption, SinkOption
+from cluster.commands.options import ConfigOption, EndpointOption, KeyOption, SinkOption
 from cluster.commands.show import print_hits
 from cluster.config import load_config
 from cluster.environment import secret_in
@@ -22,7 +22,9 @@ def search(
     text: Annotated[str, typer.Argument(help="The question.")],
     collection: Annotated[str, typer.Option("--collection", help="Collection to search.")] = "documents",
     config: ConfigOption = None,
-    model: ServedOption = "",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Served name; default: the one that the collection was made for.")
+    ] = "",
     sink: SinkOption = "",
     endpoint: EndpointOption = "",
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Exact words (BM25) count beside meaning.")] = False,
@@ -43,9 +45,9 @@ def search(
 
     settings = load_config(config)
     where = searching.Endpoint(endpoint or settings.http.endpoint, secret_in(key_env))
-    vector, used = searching.embed_query(where, model, text, instruction, settings.ingest.dimensions)
-    query = replace(searching.make_query(text, vector, limit, hybrid, filter_text), tenant=tenant or None)
-    hits = searching.search(sink or settings.sink, collection, query, used)
+    question = searching.Question(text, model, instruction, settings.ingest.dimensions)
+    query = searching.make_query(text, limit, hybrid, filter_text, tenant)
+    hits = searching.search(sink or settings.sink, collection, where, question, query)
     if as_json:
         for hit in hits:
             sys.stdout.write(json.dumps(asdict(hit), ensure_ascii=False) + "\n")

@@ -81,10 +81,18 @@ def describe_endpoint(address: HttpAddress, timeout_s: float) -> ServedModel:
 
 def first_model(client: EndpointClient) -> str:
     """The name of the endpoint's first model. Raises SetupError."""
+    return served_models(client)[0]
+
+
+def served_models(client: EndpointClient) -> list[str]:
+    """The names of the endpoint's models, at least one. Raises SetupError."""
     try:
-        return str(client.ask("GET", "/v1/models")["data"][0]["id"])
+        names = [str(card["id"]) for card in client.ask("GET", "/v1/models")["data"]]
     except (LookupError, TypeError) as error:
         raise no_endpoint(client.url) from error
+    if not names:
+        raise no_endpoint(client.url)
+    return names
 
 
 def _served(card: Any, url: str) -> ServedModel:

@@ -73,19 +73,25 @@ class Evaluation:
 
 def evaluate(sink: VectorSink, endpoint: HttpAddress, plan: Plan) -> Evaluation:
     """Reads the whole collection once without vectors, and once with them for `dense`. Raises SetupError."""
-    spec = sink.spec_of(plan.collection)
+    collection = sink.target_of(plan.collection) or plan.collection  # an alias that moves meanwhile changes nothing
+    spec = sink.spec_of(collection)
     if spec is None:
         raise SetupError(f"There is no collection `{plan.collection}`, or it does not say which model it was made for.")
-    places = [Place.of(stored) for stored in sink.scan(plan.collection, with_vectors=False)]
+    places = [Place.of(stored) for stored in sink.scan(collection, with_vectors=False)]
     questions = _questions(plan, places)
     labelled = label(questions, places)
     if not any(answer for question in labelled for answer in question.answers):
         raise SetupError(f"Of none of the answers is anything stored in `{plan.collection}`: check their source_file.")
     served = describe(HttpAddress(endpoint.url, endpoint.key, spec.model))
+    if served.name != spec.model:
+        raise SetupError(
+            f"`{plan.collection}` was made for {spec.model}, which the cluster serves only as an alias of another "
+            f"model, {served.name}: serve {spec.model} itself, or ingest anew."
+        )
     widths = _widths(plan.widths, spec, served)
     texts = [question.text for question in labelled]
     vectors = dimensions.cut(embed_queries(endpoint, served.name, texts, plan.instruction), spec.dimensions)
-    scores, left_out = _Examination(sink, plan, labelled, vectors, widths).sit()
+    scores, left_out = _Examination(sink, collection, plan, labelled, vectors, widths).sit()
     return Evaluation(
         collection=plan.collection,
         model=served.name,
@@ -128,6 +134,7 @@ class _Examination:
     """Everything that is asked of one collection."""
 
     sink: VectorSink
+    collection: str
     plan: Plan
     questions: Sequence[LabelledQuestion]
     vectors: Vectors  # (questions, stored dimensions)
@@ -149,7 +156,7 @@ class _Examination:
     def _rankings(self, mode: Mode) -> list[tuple[int | None, Rankings]]:
         """For every width of the mode, the keys that each question finds, best first."""
         if mode == "dense":
-            stored = self.sink.scan(self.plan.collection)
+            stored = self.sink.scan(self.collection)
             search = search_exactly(self.vectors, stored, self.widths, self.plan.depth)
             return [(width, search.rankings(width)) for width in self.widths]
         return [
@@ -167,7 +174,7 @@ class _Examination:
         ]
 
     def _found(self, query: Query) -> list[str]:
-        return [hit.key for hit in self.sink.search(self.plan.collection, query)]
+        return [hit.key for hit in self.sink.search(self.collection, query)]
 
     def _scores(self, mode: Mode, width: int | None, rankings: Rankings) -> Scores:
         asked = zip(rankings, self.questions, strict=True)

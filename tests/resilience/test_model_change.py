@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def test_searches_by_alias_are_answered_while_a_collection_goes_over_to_another_
         return done.stdout
 
     ingest(pair.model)
+    assert asked_by_command(pair, sink).returncode == 0
     with (
         openai.OpenAI(base_url=f"{pair.endpoint}/v1", api_key="EMPTY", max_retries=0) as client,
         open_sink(sink) as (store, _),
@@ -40,11 +42,13 @@ def test_searches_by_alias_are_answered_while_a_collection_goes_over_to_another_
         answered_by: list[str] = []
         with watching(lambda: answered_by.append(search(store, questions))) as failures:
             output = ingest("narrow")
+        searched = asked_by_command(pair, sink)
         new = live(store)
         stored = list(store.scan("documents"))
         again = embedded(client, "narrow", [chunk.text for chunk in stored])
 
         assert failures == []
+        assert "valve_5.md" in searched.stdout, searched.stderr
         assert (answered_by[0], answered_by[-1]) == (pair.model, "narrow")
         assert answered_by == sorted(answered_by, reverse=True)  # there was one flip
         assert "Searches now use" in output
@@ -57,6 +61,11 @@ def test_searches_by_alias_are_answered_while_a_collection_goes_over_to_another_
         assert dropped.returncode == 0, dropped.stderr
         assert old.name not in store.names()
         assert search(store, questions) == "narrow"
+
+
+def asked_by_command(pair: RunningCluster, sink: str) -> subprocess.CompletedProcess[str]:
+    """Without --model: the command finds out which one the collection behind the alias was made for."""
+    return embedctl("search", QUESTION, "--sink", sink, "--endpoint", pair.endpoint, "--hybrid")
 
 
 def live(store: VectorSink) -> CollectionSpec:

@@ -58,18 +58,19 @@ class Store:
 
     def sink(self) -> VectorSink:
         sink: VectorSink = create_autospec(VectorSink, instance=True)
+        sink.target_of.return_value = "kb_1"  # type: ignore[attr-defined]
         sink.spec_of.side_effect = lambda _: self.spec  # type: ignore[attr-defined]
         sink.scan.side_effect = self.scan  # type: ignore[attr-defined]
         sink.search.side_effect = self.search  # type: ignore[attr-defined]
         return sink
 
     def scan(self, collection: str, limit: int | None = None, with_vectors: bool = True) -> Iterator[Stored]:
-        assert (collection, limit) == ("kb", None)
+        assert (collection, limit) == ("kb_1", None)  # an alias could move meanwhile
         self.scans.append(with_vectors)
         yield from (one if with_vectors else replace(one, vector=None) for one in self.chunks)
 
     def search(self, collection: str, query: Query) -> list[Hit]:
-        assert collection == "kb"
+        assert collection == "kb_1"
         if query.text is not None and not self.words:
             raise SetupError(NEEDS_VERSION)
         self.asked.append(query)
@@ -221,6 +222,13 @@ def test_a_collection_that_is_not_there_is_told(endpoint: Endpoint) -> None:
     store.spec = None
     with pytest.raises(SetupError, match="no collection `kb`"):
         measured(endpoint, store, Plan("kb"))
+
+
+def test_a_collection_whose_model_s_name_is_now_an_alias_of_another_is_refused(endpoint: Endpoint) -> None:
+    endpoint.card = {**CARD, "id": "newer"}
+    with pytest.raises(SetupError, match=r"`kb` was made for qwen, .* only as an alias of another model, newer"):
+        measured(endpoint, Store(stored_chunks()), Plan("kb"))
+    assert endpoint.bodies == []
 
 
 def test_an_evaluation_is_shown_and_saved_with_a_picture(endpoint: Endpoint, tmp_path: Path) -> None:
