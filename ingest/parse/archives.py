@@ -15,7 +15,7 @@ _MAX_UNPACKED_BYTES = 1 << 30
 _MAX_PARTS = 20_000
 _MAX_RATIO = 200  # of one part, unpacked to packed; the most repetitive sheets stay below 100
 _SMALL = 16 << 20  # bytes; below, no ratio does harm
-_STEP = 1 << 20  # bytes unpacked at a time
+_STEP = 1 << 20  # bytes taken and unpacked at a time
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1  # flag
 
@@ -76,17 +76,22 @@ def _unpacked_bytes(content: bytes, part: ZipInfo) -> int:
     header = part.header_offset
     names = content[header + 26 : header + _LOCAL_HEADER_BYTES]  # the lengths of the name and of the extra field
     start = header + _LOCAL_HEADER_BYTES + int.from_bytes(names[:2], "little") + int.from_bytes(names[2:], "little")
-    packed: bytes | memoryview = memoryview(content)[start : start + part.compress_size]
+    packed = memoryview(content)[start : start + part.compress_size]
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    unpacked = 0
+    unpacked = taken = 0
     while not inflater.eof:
-        step = len(inflater.decompress(packed, _STEP))
+        piece: bytes | memoryview = (
+            inflater.unconsumed_tail
+        )  # a copy of what is left of the piece, and so a piece must be small
+        if not piece:
+            piece = packed[taken : taken + _STEP]
+            taken += len(piece)
+        step = len(inflater.decompress(piece, _STEP))
         unpacked += step
         if unpacked > part.file_size:
             raise _bomb("holds a part that is larger than it declares", "what is declared")
-        if not step and not inflater.unconsumed_tail:
+        if not step and not piece:
             break
-        packed = inflater.unconsumed_tail
     return unpacked
 
 

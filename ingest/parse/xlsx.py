@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, time
+from io import BytesIO
 from itertools import chain
 from typing import Any
 
-from openpyxl import load_workbook
+from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils.exceptions import InvalidFileException
 
 from ingest.parse.archives import DAMAGE, corrupt, opened
@@ -28,18 +29,37 @@ def read(content: bytes) -> Parsed:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about styles and extensions that hold no text
-            with closing(load_workbook(archive, read_only=True, data_only=True)) as workbook:
+            reader = _Reader(archive, read_only=True, data_only=True)
+            reader.read()
+            with closing(reader.wb) as workbook:
                 blocks = [block for sheet in workbook.worksheets for block in _sheet_blocks(sheet, limit)]
     except (InvalidFileException, *DAMAGE) as error:
         raise corrupt() from error
     return Parsed(None, tuple(blocks))
 
 
+class _Reader(ExcelReader):  # type: ignore[misc]
+    """Reads no sheet before its rows are asked for.
+
+    openpyxl looks for each sheet's size first. Where none stands, it reads the sheet to its end for it, whatever may
+    be read of a file; where a wrong one stands, it would stop too early.
+    """
+
+    def read_worksheets(self) -> None:
+        self.wb._archive = _WithoutSizes()
+        super().read_worksheets()
+        self.wb._archive = self.archive
+
+
+class _WithoutSizes:
+    def open(self, _: str) -> BytesIO:
+        return BytesIO(b"<worksheet/>")
+
+
 def _sheet_blocks(sheet: Any, limit: CellLimit) -> Iterator[Block]:
     """A sheet's name, its captions and its table; nothing for a sheet without cells."""
     if sheet.sheet_state != "visible":
         return  # nobody who opens the workbook sees it
-    sheet.reset_dimensions()  # some programs write wrong ones; reading then stops early
     rows = limit.counted([_shown(cell) for cell in row] for row in sheet.iter_rows())
     has_begun = False
     for block in _captions_and_table(row for row in rows if any(row)):

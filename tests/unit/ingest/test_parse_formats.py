@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import numpy as np
 import pytest
 from docx import Document as new_document
 from hypothesis import given
@@ -159,6 +161,29 @@ def test_a_small_part_may_be_as_repetitive_as_it_likes() -> None:
 def test_an_archive_that_would_fill_the_memory_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "_MAX_UNPACKED_BYTES", 1000)
     assert archive_reason(word()) == "too_large"
+
+
+def test_unpacking_takes_no_more_copies_of_a_part_the_larger_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = zipped(word__document=np.random.default_rng(0).bytes(1 << 18))
+    handed = 0
+
+    class Inflater:
+        def __init__(self, bits: int) -> None:
+            self._inflater = decompressobj(bits)
+
+        def decompress(self, packed: bytes, longest: int) -> bytes:
+            nonlocal handed
+            handed += len(packed)
+            return self._inflater.decompress(packed, longest)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._inflater, name)
+
+    decompressobj = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Inflater)
+    monkeypatch.setattr(archives, "_STEP", 1 << 10)
+    opened(content)
+    assert len(content) / 2 < handed < 3 * len(content)
 
 
 def test_an_archive_of_too_many_parts_is_a_zip_bomb(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
+from ingest.parse import tables, xlsx
 from ingest.parse.guard import GuardedParser
 from ingest.settings import ParseSettings
 from ingest.sources.base import SourceFile
@@ -48,16 +49,18 @@ SOME_ROWS = "".join(
 ).encode()
 
 
-def workbook(rows: int) -> bytes:
+def workbook(rows: int, size: str = "", end: bytes = b"</sheetData></worksheet>") -> bytes:
+    """`size`: what the sheet says of it, such as A1:C9."""
     stream = BytesIO()
     with ZipFile(stream, "w", ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in PARTS.items():
             archive.writestr(name, content)
         with archive.open(SHEET, "w") as sheet:
-            sheet.write(f'<worksheet xmlns="{MAIN}"><dimension ref="A1:C{rows}"/><sheetData>'.encode())
+            said = f'<dimension ref="{size}"/>' if size else ""
+            sheet.write(f'<worksheet xmlns="{MAIN}">{said}<sheetData>'.encode())
             for _ in range(rows // ROWS_AT_A_TIME):
                 sheet.write(SOME_ROWS)
-            sheet.write(b"</sheetData></worksheet>")
+            sheet.write(end)
     return stream.getvalue()
 
 
@@ -66,9 +69,25 @@ def test_a_workbook_of_a_million_rows_is_refused_by_the_limit_on_cells_and_a_sho
     try:
         short = parser.parse(FILE, workbook(ROWS_AT_A_TIME))
         with pytest.raises(DocumentError, match="more than 2,000,000 filled cells") as caught:
-            parser.parse(FILE, workbook(ROWS))
+            parser.parse(FILE, workbook(ROWS, f"A1:C{ROWS}"))
     finally:
         parser.close()
     assert [block.kind for block in short.blocks] == ["heading", "table", "table"]
     assert "| 999 | 5 | 9 |" in short.blocks[-1].text
     assert caught.value.reason == "too_large"
+
+
+def test_a_sheet_that_does_not_say_its_size_is_not_read_beyond_the_limit_on_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tables, "MAX_CELLS", 100)
+    with pytest.raises(DocumentError) as caught:
+        xlsx.read(workbook(20 * ROWS_AT_A_TIME, end=b"<broken"))
+    assert caught.value.reason == "too_large"  # who reads to the end finds it corrupt
+
+
+@pytest.mark.parametrize("size", ["", "A1:A1", "A1:XFD1048576"])
+def test_a_sheet_is_read_whole_whatever_it_says_of_its_size(size: str) -> None:
+    blocks = xlsx.read(workbook(ROWS_AT_A_TIME, size)).blocks
+    assert "| 0 | 0 | 9 |" in blocks[1].text.splitlines()[0]
+    assert blocks[-1].text.splitlines()[-1] == "| 999 | 5 | 9 |"
