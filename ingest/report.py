@@ -1,4 +1,4 @@
-"""What a run did: counted while it goes, shown as bars, told at the end as a table."""
+"""What a run did: counted while it goes, told at the end as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ingest.receipts import Receipt, Trouble
@@ -113,25 +112,3 @@ class IngestReport:
             message = troubles[0].message + (f" ({len(troubles) - 1} more)" if len(troubles) > 1 else "")
             table.add_row(escape(name), escape(troubles[0].reason), escape(message))
         console.print(table)
-
-
-class RunProgress:
-    """Two bars: files whose chunks are all stored, and chunks."""
-
-    def __init__(self, console: Console, files: int) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-        )
-        self._files = self._progress.add_task("files", total=files)
-        self._chunks = self._progress.add_task("chunks", total=None)
-
-    def __enter__(self) -> RunProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def update(self, report: IngestReport) -> None:
-        self._progress.update(self._files, completed=report.settled)
-        self._progress.update(self._chunks, completed=report.chunks, total=max(report.expected_chunks, report.chunks))

@@ -18,8 +18,9 @@ from ingest.ledger.ledger import Ledger, open_ledger
 from ingest.ledger.place import ledger_uri
 from ingest.mask.masker import Masker
 from ingest.plan import Known, Plan, gone_of, make_plan
+from ingest.progress import run_progress, telling
 from ingest.receipts import Receipt
-from ingest.report import IngestReport, RunProgress
+from ingest.report import IngestReport
 from ingest.settings import IngestSettings
 from ingest.sinks.base import CollectionSpec, VectorSink
 from ingest.sinks.registry import open_sink
@@ -133,7 +134,8 @@ class _Run:
         committer = Committer(self.sink, self.ledger, self.lease, self.target, self.setup.run_id)
         if plan.todo:
             self._work(plan, known, committer)
-        with self.console.status("building the indexes"):  # with nothing to do, too: the run before may have died here
+        # With nothing to do, too: the run before may have died here.
+        with telling(self.console, "building the indexes"):
             self.sink.finish(self.target.physical)
         if self.job.prune:
             self.report.pruned = committer.prune(self._gone(plan.gone))
@@ -172,7 +174,7 @@ class _Run:
         expected = {
             source: Expected(file, known.get(file.uri, ""), parts[source]) for source, file in plan.todo.items()
         }
-        with RunProgress(self.console, len(expected)) as progress:
+        with run_progress(self.console, len(expected)) as progress:
             for receipt in receipts(units, self.setup):
                 self._take(receipt, expected, committer)
                 self.telemetry.take(receipt, self.report)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
+from ingest.beat import beating
 from ingest.ledger.records import Run
 from ingest.receipts import Receipt
 from ingest.report import IngestReport
@@ -93,28 +93,10 @@ def run_telemetry(
     recorder = Recorder(RayMetrics() if ray.is_initialized() else None)
     telemetry = RunTelemetry(collection, recorder)
     telemetry.remember(runs)
-    with _beating(recorder, beat_s):
+    with beating(recorder.flush, beat_s):  # a run that is stuck must go on to say when it last got on
         outcome = "failed"
         try:
             yield telemetry
             outcome = "done" if report.exit_code == 0 else "partial"
         finally:
             telemetry.finish(report, outcome)
-
-
-@contextmanager
-def _beating(recorder: Recorder, every_s: float) -> Iterator[None]:
-    """Repeats the gauges from a thread of its own: a run that is stuck must go on to say when it last got on."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(every_s):
-            recorder.flush()
-
-    thread = threading.Thread(target=beat, name="ingest-telemetry", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -7,10 +7,11 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ingest.beat import beating
 from ingest.ledger.records import Run
 from ingest.receipts import Receipt, Trouble
 from ingest.report import IngestReport
-from ingest.telemetry import RunTelemetry, _beating, run_telemetry
+from ingest.telemetry import RunTelemetry, run_telemetry
 from serve_app.telemetry.recorder import Recorder
 
 NOW = 1_800_000_000.0
@@ -121,7 +122,7 @@ def test_gauges_are_repeated_while_nothing_happens_and_not_afterwards() -> None:
             self.times += 1
 
     recorder = Flushed()
-    with _beating(recorder, 0.005):
+    with beating(recorder.flush, 0.005):
         deadline = time.monotonic() + 5
         while recorder.times < 3 and time.monotonic() < deadline:
             time.sleep(0.005)
