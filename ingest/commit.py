@@ -28,6 +28,8 @@ class Expected:
     ended: int = 0
     chunks: int = 0
     arrived: int = 0
+    problems: int = 0
+    problems_arrived: int = 0
     keys: set[str] = field(default_factory=set)
     troubles: list[Trouble] = field(default_factory=list)  # the first ones: a corpus can have a bad row a line
     troubles_in_all: int = 0
@@ -38,6 +40,8 @@ class Expected:
         self.ended += receipt.units
         self.chunks += receipt.chunks
         self.arrived += receipt.arrived
+        self.problems += receipt.problems
+        self.problems_arrived += receipt.problems_arrived
         self.keys.update(receipt.keys)
         for trouble in receipt.troubles:
             self.add_trouble(trouble)
@@ -56,7 +60,9 @@ class Expected:
 
     @property
     def is_complete(self) -> bool:
-        return self.ended == self.units and self.arrived == self.chunks
+        """Receipts come in any order: that of a unit's end may be there before those of what it came to."""
+        has_all = self.arrived == self.chunks and self.problems_arrived == self.problems
+        return self.ended == self.units and has_all
 
 
 class Committer:
@@ -81,6 +87,8 @@ class Committer:
         """
         self._lease.check()
         stored = self._stored(source, done)
+        if not done.keys and not done.troubles:  # a corpus of blank lines, in parts of which none knows of the others
+            done.add_trouble(Trouble("parse", "empty", f"{done.file.source_file} holds no rows."))
         if not done.keys <= stored:
             done.add_trouble(Trouble("write", "not_stored", NOT_STORED))
         done.is_stored = bool(done.keys) and done.keys <= stored and not done.is_cut_short

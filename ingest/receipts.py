@@ -45,6 +45,8 @@ class Receipt:
     tokens: int = 0  # embedded
     pii: Mapping[str, int] = field(default_factory=dict)
     troubles: Sequence[Trouble] = ()
+    problems: int = 0  # that those units came to
+    problems_arrived: int = 0  # in the batch
 
     def to_json(self) -> str:
         columns = {name: getattr(self, name) for name in self.__slots__}
@@ -86,6 +88,8 @@ def _receipt(rows: Sequence[Mapping[str, Any]]) -> Receipt:
         tokens=sum(row["tokens"] for row in fresh),
         pii=pii,
         troubles=[trouble for row in rows for trouble in _troubles(row)],
+        problems=sum(row["problems"] for row in ends),
+        problems_arrived=sum(row["kind"] == PROBLEM for row in rows),
     )
 
 

@@ -40,8 +40,9 @@ COLUMNS = pa.schema(
         "stage": pa.string(),  # of a problem, like the two below
         "reason": pa.string(),
         "message": pa.string(),
-        "chunks": pa.int32(),  # of an end: what the unit came to
-        "pii": pa.string(),  # of an end: JSON, findings by entity
+        "chunks": pa.int32(),  # of an end, like the two below: what the unit came to
+        "problems": pa.int32(),
+        "pii": pa.string(),  # JSON, findings by entity
         **CHUNK_COLUMNS,
         "digest": pa.string(),
         "ids": pa.list_(pa.int32()),

@@ -48,6 +48,7 @@ class _Unit:
 
     work: WorkUnit
     chunks: int = 0
+    problems: int = 0
     pii: Counter[str] = field(default_factory=Counter)
 
     def problem_row(self, problem: Problem) -> dict[str, object]:
@@ -60,7 +61,7 @@ class _Unit:
         }
 
     def end_row(self) -> dict[str, object]:
-        return {**self._row(END), "chunks": self.chunks, "pii": json.dumps(self.pii)}
+        return {**self._row(END), "chunks": self.chunks, "problems": self.problems, "pii": json.dumps(self.pii)}
 
     def _row(self, kind: str) -> dict[str, object]:
         return {"kind": kind, "source": self.work.source, "source_file": self.work.file.source_file}
@@ -92,6 +93,7 @@ class ParseAndChunk:
         waiting: list[Chunk] = []
         for found in self._chunks(unit):
             if isinstance(found, Problem):
+                unit.problems += 1
                 problems.append(unit.problem_row(found))
                 if len(problems) == ROWS_PER_TABLE:
                     yield table_of(problems)

@@ -80,6 +80,22 @@ def test_a_source_is_complete_when_all_units_have_ended_and_all_their_chunks_hav
     assert seen == [False, False, True]
 
 
+def test_a_source_is_not_complete_before_all_that_was_left_out_of_it_is_known() -> None:
+    done = Expected(FILE, "v", units=1)
+    done.add(Receipt(SOURCE, "a", 1, 0, 0, problems=3, problems_arrived=1))
+    assert not done.is_complete
+    done.add(Receipt(SOURCE, "a", 0, 0, 0, problems_arrived=2))
+    assert done.is_complete
+
+
+def test_a_corpus_whose_parts_hold_nothing_is_left_out_as_empty(ledger: Ledger, lease: Lease) -> None:
+    done = Expected(FILE, "v", units=2)
+    done.add(Receipt(SOURCE, "a", 2, 0, 0))
+    assert committer(KeysOfOneSource(), ledger, lease).commit(SOURCE, done) == 0
+    assert not done.is_stored
+    assert [(letter.reason, letter.permanent) for letter in ledger.letters("docs")] == [("empty", True)]
+
+
 def test_what_the_file_no_longer_holds_is_deleted_and_the_source_remembered(ledger: Ledger, lease: Lease) -> None:
     store = KeysOfOneSource("old", "kept", "new")
     assert committer(store, ledger, lease).commit(SOURCE, arrived("kept", "new")) == 1

@@ -9,7 +9,7 @@ from ingest.rows import CHUNK, EMBEDDED, END, FAILED, FATE, KEPT, PROBLEM, REWRI
 
 def row(kind: str, source: str = "file:///a", **more: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("stage", "reason", "message", "part", "key", "tokens", "chunks", "pii", FATE))
-    return {**empty, "kind": kind, "source": source, "source_file": source[-1], **more}
+    return {**empty, "problems": 0, "kind": kind, "source": source, "source_file": source[-1], **more}
 
 
 def receipts(*rows: dict[str, Any]) -> list[Receipt]:
@@ -27,9 +27,11 @@ def test_a_receipt_counts_what_became_of_each_chunk() -> None:
 
 def test_the_end_of_a_unit_says_what_it_came_to() -> None:
     (receipt,) = receipts(
-        row(END, chunks=7, pii=json.dumps({"EMAIL": 2})), row(END, chunks=1, pii=json.dumps({"EMAIL": 1}))
+        row(END, chunks=7, problems=3, pii=json.dumps({"EMAIL": 2})),
+        row(END, chunks=1, problems=1, pii=json.dumps({"EMAIL": 1})),
     )
     assert (receipt.units, receipt.chunks, receipt.arrived) == (2, 8, 0)
+    assert (receipt.problems, receipt.problems_arrived) == (4, 0)
     assert receipt.pii == {"EMAIL": 3}
 
 
@@ -41,4 +43,5 @@ def test_every_source_in_a_batch_has_its_own_receipt() -> None:
 def test_a_problem_comes_with_its_stage_and_record() -> None:
     (receipt,) = receipts(row(PROBLEM, stage="parse", reason="bad_row", message="No text.", part="7"))
     assert receipt.troubles == [Trouble("parse", "bad_row", "No text.", "7")]
+    assert receipt.problems_arrived == 1
     assert receipt.keys == []
