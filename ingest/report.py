@@ -26,7 +26,8 @@ class IngestReport:
     known_dead: int = 0  # not tried again: failed for good in this very version
     settled: int = 0  # files whose fate is known: stored, wholly or in part, or left out
     complete: int = 0  # of these, stored
-    troubles: dict[str, list[Trouble]] = field(default_factory=dict)  # by file, for people
+    troubles: dict[str, list[Trouble]] = field(default_factory=dict)  # by file, for people; the first ones of each
+    untold: dict[str, int] = field(default_factory=dict)  # by file, how many more there were
     chunks: int = 0
     expected_chunks: int = 0
     embedded: int = 0
@@ -109,6 +110,7 @@ class IngestReport:
             return
         table = Table("file", "reason", "what to do", title="Left out")
         for name, troubles in sorted(self.troubles.items()):
-            message = troubles[0].message + (f" ({len(troubles) - 1} more)" if len(troubles) > 1 else "")
+            more = len(troubles) - 1 + self.untold.get(name, 0)
+            message = troubles[0].message + (f" ({more:,} more)" if more else "")
             table.add_row(escape(name), escape(troubles[0].reason), escape(message))
         console.print(table)

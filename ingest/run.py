@@ -195,6 +195,7 @@ class _Run:
         self.report.complete += source.is_stored
         if source.troubles:
             self.report.troubles[receipt.source_file] = source.troubles
+            self.report.untold[receipt.source_file] = source.troubles_in_all - len(source.troubles)
         del expected[receipt.source]  # its keys are many
 
     def _gone(self, sources: Iterable[str]) -> tuple[str, ...]:

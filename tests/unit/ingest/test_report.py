@@ -59,3 +59,5 @@ def test_many_troubles_of_one_file_are_one_line() -> None:
     report = IngestReport(files=1, collection="c")
     report.troubles["rows.jsonl"] = [Trouble("parse", "bad_row", f"Row {row}.", str(row)) for row in range(3)]
     assert "Row 0. (2 more)" in shown(report)
+    report.untold["rows.jsonl"] = 5_000  # of which only the number is kept
+    assert "Row 0. (5,002 more)" in shown(report)
