@@ -116,14 +116,14 @@ def retry(
     with opened(config, "", sink) as book:
         letters = sources_to_retry(book, collection, reason)
     from ingest.run import find
-    from ingest.sources.read import is_there
+    from ingest.sources.local import may_be_there
     from ingest.tenancy import uri_of
     from ingest.work import IngestJob
 
     uris = {uri: letter.root or uri for letter in letters if (uri := uri_of(tenant, letter.source)) is not None}
     if not uris:
         raise SetupError("All dead letters of this collection belong to other tenants: give --tenant.")
-    roots = {root for root in uris.values() if not root.startswith("file://") or is_there(root)}
+    roots = {root for root in uris.values() if not root.startswith("file://") or may_be_there(root)}
     if not roots:
         raise SetupError("The files of all these dead letters are gone: `embedctl dlq clear` forgets them.")
     job = IngestJob(

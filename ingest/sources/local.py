@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 from stat import S_ISREG
+from urllib.parse import quote
 
 from ingest.metadata import SIDECAR_SUFFIXES
 from ingest.settings import SourceSettings
@@ -15,6 +16,7 @@ from ingest.sources.allowed import is_allowed, local_path, real
 from ingest.sources.base import SourceFile
 from ingest.sources.formats import document_of, format_of, is_hidden, sidecar_problem
 from ingest.sources.found import Found
+from ingest.sources.read import is_there
 from serve_app.core.errors import SetupError
 
 _LEADS_OUT = "a link that leads out of the folder"
@@ -40,6 +42,11 @@ def add_local(source: str, settings: SourceSettings, found: Found) -> None:
         _refuse_unreadable(error)
 
 
+def may_be_there(root: str) -> bool:
+    """Whether there may be files behind a `file://` root of a `Discovery`. Of a glob, only a look can tell."""
+    return is_there(root) or has_magic(str(local_path(root)))
+
+
 def _reach(source: str, settings: SourceSettings) -> _Reached:
     path = local_path(source)
     if path.is_dir():
@@ -50,7 +57,7 @@ def _reach(source: str, settings: SourceSettings) -> _Reached:
         file = real(path)
         _require_allowed(source, file, settings)
         return _Reached(iter([file]), file.parent, file.as_uri())
-    if has_magic(source):
+    if has_magic(str(path)):
         return _matches(source, path, settings)
     raise SetupError(f"Source {source!r} does not exist; give a file, a folder or a glob.")
 
@@ -82,7 +89,7 @@ def _matches(source: str, pattern: Path, settings: SourceSettings) -> _Reached:
     files = [match for match in matches if not match.is_dir() and not is_hidden(match.name)]
     if not files:
         raise SetupError(f"Source {source!r} matches no file; check the pattern, or give a folder.")
-    rest = "/".join(pattern.parts[len(fixed) :])
+    rest = quote("/".join(pattern.parts[len(fixed) :]))
     paths = (folder / file.relative_to(base) for file in files)
     return _Reached(paths, folder, f"{folder.as_uri().rstrip('/')}/{rest}")
 

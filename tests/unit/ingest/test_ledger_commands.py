@@ -13,12 +13,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cluster.commands import collections, dlq
+from cluster.commands import collections, dlq, ingest
 from cluster.commands.dlq import sources_to_retry
 from ingest.ledger.ledger import Ledger, open_ledger
 from ingest.ledger.place import ledger_uri
 from ingest.ledger.records import DeadLetter, SourceState
+from ingest.settings import SourceSettings
 from ingest.sinks.base import VectorSink
+from ingest.sources.base import Discovery
+from ingest.sources.discover import discover
 from serve_app.core.errors import SetupError
 
 OLD, LIVE, NEXT = "handbook_v1", "handbook_v2", "handbook_v3"
@@ -232,3 +235,29 @@ def test_a_drop_cut_short_leaves_nothing_the_ledger_calls_stored(ledger: Ledger)
     with pytest.raises(SetupError, match="down"):
         collections.remove(ledger, store, "handbook", LIVE)
     assert ledger.sources(LIVE) == {}
+
+
+@pytest.mark.parametrize("glob", ["**/*.md", "le?se.md", "[l]ease.md"])
+def test_a_retry_of_what_was_found_through_a_glob_looks_through_it_again(
+    ledger: Ledger, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, glob: str
+) -> None:
+    for name in ("lease.md", "rent.md"):
+        (tmp_path / name).write_text("text")
+    first = discover([str(tmp_path / glob)], SourceSettings())
+    lease_md = first.files[0]
+    with ledger.lease("handbook", 60) as lease:
+        letter = DeadLetter(
+            "handbook", lease_md.uri, "lease.md", "v", "parse", "timeout", "Slow.", False, lease_md.root
+        )
+        ledger.bury(lease, LIVE, letter)
+    config = tmp_path / "cluster.yaml"
+    config.write_text(f"ingest: {{ledger: '{uri}'}}")
+    tried: list[Discovery] = []
+    monkeypatch.setattr(ingest, "_run", lambda _job, found, *_: tried.append(found))
+    app = typer.Typer()
+    app.command()(ingest.retry)
+
+    printed(app, "--collection", "handbook", "--reason", "timeout", "--config", str(config))
+    assert [(file.uri, file.source_file, file.root) for found in tried for file in found.files] == [
+        (lease_md.uri, "lease.md", lease_md.root)
+    ]
