@@ -42,8 +42,10 @@ def search(
     Example: `embedctl search "How long is the warranty?" --hybrid --filter "source_file = 'contract.pdf'"`
     """
     from ingest import search as searching
+    from ingest.embedding.http import sendable
 
     settings = load_config(config)
+    text = sendable(text)  # bytes that are no text come as halves of characters, which nothing can send or print
     where = searching.Endpoint(endpoint or settings.http.endpoint, secret_in(key_env))
     question = searching.Question(text, model, instruction, settings.ingest.dimensions)
     query = searching.make_query(text, limit, hybrid, filter_text, tenant)
