@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import texts
 from benchmarks.load import Load, summarise
 from benchmarks.rows import Figures
+from serve_app.core.engine import StepBounds
 from serve_app.core.types import Priority, TokenIds
 from serve_app.engines.vllm_engine import VllmEngine
 from serve_app.model.checkpoint import read_profile
@@ -62,7 +63,7 @@ class BareEngine:
         for _ in range(load.connections):
             send(next(numbers))
         while owners:
-            for key, _ in self._engine.step():
+            for key, _ in self._engine.step(StepBounds.full(self._engine.step_tokens)).finished:
                 number = owners.pop(key)
                 missing[number] -= 1
                 if missing[number] == 0:

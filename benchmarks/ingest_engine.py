@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serve_app.core.engine import StepBounds
 from serve_app.core.types import Priority, TokenIds
 from serve_app.engines.vllm_engine import VllmEngine
 from serve_app.model.checkpoint import read_profile
@@ -56,7 +57,7 @@ def embed_all(engine: VllmEngine, slices: Sequence[Sequence[TokenIds]], at_once:
     for _ in range(at_once):
         send(next(numbers))
     while slice_of:
-        for key, _ in engine.step():
+        for key, _ in engine.step(StepBounds.full(engine.step_tokens)).finished:
             number = slice_of.pop(key)
             missing[number] -= 1
             if missing[number] == 0:

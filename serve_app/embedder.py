@@ -33,7 +33,8 @@ from serve_app.telemetry.engine_metrics import EngineMetrics
 from serve_app.telemetry.ray_metrics import RayMetrics
 from serve_app.telemetry.recorder import Recorder
 
-BULK_QUANTUM_TOKENS = 2048  # beside interactive traffic, bulk gets so much at a time: enough to keep a GPU efficient
+MOST_QUANTUM_TOKENS = 2048  # beside interactive traffic, bulk gets no more at a time: enough to keep a GPU efficient
+LEAST_QUANTUM_TOKENS = {"gpu": 256, "cpu": 128}  # about where computing a step takes longer than reading the weights
 GIL_SWITCH_S = 0.0005  # the default of 5 ms would let the engine thread keep the event loop waiting that long
 LEAVE_AFTER_S = 0.2  # time for the failures just delivered to reach their callers
 
@@ -62,7 +63,7 @@ class Embedder:
             self._profile.name, self._profile.flops_per_token, engine.peak_flops, self._recorder
         )
         bounds = WorkerLimits(ReplicaLimits().max_queued_tokens, settings.engine.stuck_after_s)
-        self._worker = EngineWorker(engine, _feed(engine), bounds, self._deliver, self._report)
+        self._worker = EngineWorker(engine, _feed(engine, settings), bounds, self._deliver, self._report)
         self._worker.start(self._crashed)
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:
@@ -123,7 +124,7 @@ class Embedder:
         if worker.is_stuck(time.monotonic()):
             worker.give_up()
             self._leave_soon()
-            raise EngineFailed("The engine works on texts and has finished none for too long.")
+            raise EngineFailed("The engine works on texts and has computed nothing for too long.")
         if not worker.is_serving:
             raise EngineFailed("The engine has stopped.")
         if worker.done.fault_run.blames_engine:
@@ -189,8 +190,10 @@ def _no_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _feed(engine: EmbeddingEngine) -> Feed:
-    return Feed(engine.step_tokens, min(BULK_QUANTUM_TOKENS, engine.step_tokens // 2), engine.capacity_tokens)
+def _feed(engine: EmbeddingEngine, settings: ModelSettings) -> Feed:
+    most = min(MOST_QUANTUM_TOKENS, engine.step_tokens // 2)
+    least = LEAST_QUANTUM_TOKENS["gpu" if settings.gpus_per_replica else "cpu"]
+    return Feed(engine.step_tokens, min(least, most), most, engine.capacity_tokens)
 
 
 def _leave() -> None:

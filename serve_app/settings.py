@@ -44,7 +44,7 @@ class EngineSettings(Settings):
         None, description="fp8 computes the weights' products in 8 bits: faster on GPUs that can, a little less exact."
     )
     stuck_after_s: float = Field(
-        120.0, gt=0, description="A replica whose engine finishes no text for so long is taken for stuck and replaced."
+        120.0, gt=0, description="A replica whose engine computes nothing for so long is taken for stuck and replaced."
     )
     compile: bool = Field(
         True, description="torch.compile: faster steps for a slower first start; later starts load the compiled code."

@@ -16,6 +16,7 @@ from benchmarks.gpu.device import has_gpu, sampled
 from benchmarks.gpu.rows import Measured
 from benchmarks.gpu.shapes import Shape, read_shape
 from benchmarks.load import LoadFailed
+from serve_app.core.engine import StepBounds
 from serve_app.core.types import Priority, TokenIds, Vectors
 from serve_app.engines.vllm_engine import VllmEngine
 from serve_app.model.checkpoint import read_profile
@@ -149,6 +150,7 @@ class EngineLoads:
     def _drive(self, texts: Iterator[TokenIds], steps: list[float]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(number of the text, vector) as they are done; as many are in the engine as keep it busy."""
         ahead, in_engine, numbers = STEPS_AHEAD * self._engine.step_tokens, 0, count()
+        bounds = StepBounds.full(self._engine.step_tokens)
         owners: dict[int, tuple[int, int]] = {}  # engine key → (number of the text, its tokens)
         while True:
             while in_engine < ahead and (text := next(texts, None)) is not None:
@@ -159,7 +161,7 @@ class EngineLoads:
             if not owners:
                 return
             started = time.perf_counter()
-            done = self._engine.step()
+            done = self._engine.step(bounds).finished
             steps.append(time.perf_counter() - started)
             for key, vector in done:
                 number, tokens = owners.pop(key)

@@ -70,7 +70,7 @@ class InEngine:
             self._remove(key)
         return keys
 
-    def promote_stale(self, feed: Feed, now: float) -> dict[int, HeldText]:
+    def promote_stale(self, feed: Feed, quantum: int, now: float) -> dict[int, HeldText]:
         """A quantum of bulk texts that a full engine does not come to, by key: they leave, to be given to it anew.
 
         The engine orders what it has not begun by priority, so bulk texts from quieter times can starve inside it.
@@ -80,7 +80,7 @@ class InEngine:
             return {}
         self._bulk_moved_at = now
         stale: dict[int, HeldText] = {}
-        room = feed.bulk_quantum
+        room = quantum
         for key, text in self._texts.items():
             if text.priority is Priority.BULK and room > 0:
                 stale[key] = text

@@ -42,25 +42,35 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """How many tokens of each class the engine may hold.
+    """How much the engine may hold, and how long its steps may be.
 
-    Alone, bulk keeps the next step ready while one runs. Beside interactive traffic it gets one quantum, and nothing in
-    the step that interactive texts have come for, unless it got nothing in the step before either: so an interactive
-    text waits for at most one quantum, and its own step is short. Bulk texts that have waited for `patience_s` beside
-    it go with the interactive ones, still one quantum at a time: a full engine would otherwise never come to them.
+    Of each class it holds the step that is computed and the next one. Alone, bulk is computed in steps of `alone_s`.
+    Beside interactive traffic it gets one quantum, and gives way in the step that interactive texts have come for,
+    unless it gave way in the step before: so an interactive text waits for at most one quantum, and its own step is
+    short. Interactive texts come first, and may fill every step: a quantum of bulk that got nowhere for `patience_s`
+    then goes with them.
+
+    A quantum is what the engine computes in `quantum_s`, within the two bounds: the same tokens take a hundred times as
+    long on one machine as on another, and it is the time that somebody waits.
     """
 
     step_tokens: int
-    bulk_quantum: int
+    least_quantum: int  # fewer tokens are not worth a step
+    most_quantum: int  # more would make no step more efficient
     capacity_tokens: int = UNBOUNDED_TOKENS  # of both classes together
+    quantum_s: float = 0.015
+    alone_s: float = 0.25  # what the first interactive text after a while may have to wait for
     linger_s: float = 1.0  # how long interactive traffic counts as present after its last text
     patience_s: float = 1.0
 
-    def bulk_tokens(self, is_interactive_present: bool) -> int:
-        return self.bulk_quantum if is_interactive_present else 2 * self.step_tokens
+    @property
+    def free_tokens(self) -> int:
+        """What bulk may have in a step in which it gives way: so little costs hardly any time beside the weights."""
+        return self.least_quantum // 2
 
     @property
-    def interactive_tokens(self) -> int:
+    def held_tokens(self) -> int:
+        """Of one class."""
         return 2 * self.step_tokens
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serve_app.core.engine import StepBounds
 from serve_app.core.errors import Overloaded
 from serve_app.core.in_engine import HeldText, InEngine
 from serve_app.core.inbox import Feed, Inbox, Job
+from serve_app.core.pace import Pace
 from serve_app.core.types import Priority, Slice
 
 
@@ -17,6 +19,16 @@ class Turn:
     dropped: list[int]  # keys of texts that the engine forgets, some of them to be given to it anew
     given: list[int]  # keys of texts that it gets
     late: list[Job]
+    bounds: StepBounds  # of the step
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What leaves the inbox for the engine, the jobs that came too late for it, and the step that is right for it."""
+
+    texts: list[tuple[Job, int]]
+    late: list[Job]
+    bounds: StepBounds
 
 
 class Scheduler:
@@ -27,6 +39,7 @@ class Scheduler:
         self.max_queued_tokens = max_queued_tokens  # of each class
         self._inbox = Inbox()
         self._in_engine = InEngine()
+        self._pace = Pace(feed.least_quantum)
         self._last_interactive = float("-inf")
         self._has_abandoned = False
         self._gives_way = False  # bulk got nothing last time, because interactive texts came
@@ -62,11 +75,16 @@ class Scheduler:
 
     def next_turn(self, dropped: list[int], now: float) -> Turn:
         """What the engine gets now; `dropped` it forgets beside what is given to it anew."""
-        taken, late = self._take(now)
-        stale = self._in_engine.promote_stale(self._feed, now)
+        taken = self._take(now)
+        stale = self._in_engine.promote_stale(self._feed, self._quantum, now)
         # Every text is on record before the engine sees the first: whatever its `add` raises, no job is forgotten.
-        given = [self._in_engine.add(text, now) for text in [*stale.values(), *taken]]
-        return Turn([*dropped, *stale], given, late)
+        texts = [*stale.values(), *(HeldText(job, row, job.slice.priority) for job, row in taken.texts)]
+        given = [self._in_engine.add(text, now) for text in texts]
+        return Turn([*dropped, *stale], given, taken.late, taken.bounds)
+
+    def saw_step(self, tokens: int, seconds: float) -> None:
+        """How long the engine took for a step of so many tokens."""
+        self._pace.saw(tokens, seconds)
 
     def held(self, key: int) -> HeldText | None:
         return self._in_engine.get(key)
@@ -91,26 +109,28 @@ class Scheduler:
             retry_after_s=first / tokens_per_s if tokens_per_s else 1.0,
         )
 
-    def _take(self, now: float) -> tuple[list[HeldText], list[Job]]:
-        """What leaves the inbox for the engine, and the jobs that came too late for it."""
+    @property
+    def _quantum(self) -> int:
+        return self._pace.tokens_in(self._feed.quantum_s, self._feed.most_quantum)
+
+    def _take(self, now: float) -> _Taken:
         feed, held, in_engine = self._feed, self._in_engine.held_tokens, self._in_engine.tokens
-        room = feed.interactive_tokens - in_engine[Priority.INTERACTIVE]
+        room = feed.held_tokens - in_engine[Priority.INTERACTIVE]
         taken, late = self._inbox.take(Priority.INTERACTIVE, room, now, held, feed.capacity_tokens)
         if taken or in_engine[Priority.INTERACTIVE]:
             self._last_interactive = now
         tokens = sum(job.length(row) for job, row in taken)
-        given = [HeldText(job, row, Priority.INTERACTIVE) for job, row in taken]
+        bounds = self._bounds(bool(taken), now)
         if tokens < room and self._inbox.waiting_tokens(Priority.INTERACTIVE):
-            return given, late  # a long interactive text waits for memory: bulk must not take it away again and again
-        self._gives_way = bool(taken) and not self._gives_way
-        if self._gives_way:
-            return given, late  # they wait for one step only, and it is short: bulk has the next one
-        is_present = now - self._last_interactive < feed.linger_s
-        room = feed.bulk_tokens(is_present) - in_engine[Priority.BULK]
+            return _Taken(taken, late, bounds)  # a long one waits for memory: bulk must not take it again and again
+        room = feed.held_tokens - in_engine[Priority.BULK]
         bulk, bulk_late = self._inbox.take(Priority.BULK, room, now, held + tokens, feed.capacity_tokens)
-        given += [HeldText(job, row, self._bulk_priority(job, now, is_present)) for job, row in bulk]
-        return given, late + bulk_late
+        return _Taken(taken + bulk, late + bulk_late, bounds)
 
-    def _bulk_priority(self, job: Job, now: float, is_interactive_present: bool) -> Priority:
-        is_aged = is_interactive_present and now - job.submitted_at > self._feed.patience_s
-        return Priority.INTERACTIVE if is_aged else Priority.BULK
+    def _bounds(self, have_come: bool, now: float) -> StepBounds:
+        """Of the next step, for which interactive texts have come or not."""
+        feed = self._feed
+        self._gives_way = have_come and not self._gives_way
+        if now - self._last_interactive >= feed.linger_s:
+            return StepBounds.full(self._pace.tokens_in(feed.alone_s, feed.step_tokens))
+        return StepBounds(feed.free_tokens if self._gives_way else self._quantum, self._quantum)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serve_app.core.engine import EmbeddingEngine
+from serve_app.core.engine import EmbeddingEngine, StepBounds
 from serve_app.core.errors import DeadlineExceeded, ReplicaUnavailable
 from serve_app.core.inbox import Feed, Job
 from serve_app.core.scheduler import Scheduler
@@ -19,7 +19,7 @@ from serve_app.core.types import Priority, Slice
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
     max_queued_tokens: int  # of each class
-    stuck_after_s: float  # of an engine that works without finishing a text
+    stuck_after_s: float  # of an engine that works without computing anything
 
 
 def ignore_the_end() -> None:
@@ -80,12 +80,12 @@ class EngineWorker:
         return self._thread.is_alive() and not self._is_stopping
 
     def is_stuck(self, now: float) -> bool:
-        """The engine works for longer than it may without finishing a text. `now` is on the monotonic clock."""
+        """The engine works for longer than it may without computing anything. `now` is on the monotonic clock."""
         return self._clock.is_stuck(now, self._stuck_after_s)
 
     @property
     def tokens_per_s(self) -> float:
-        """While the engine computes, lately; 0.0 until it has finished a text."""
+        """While the engine computes, lately; 0.0 until it has."""
         return self._clock.tokens_per_s
 
     @property
@@ -120,8 +120,8 @@ class EngineWorker:
 
     def _run(self) -> None:
         try:
-            while self._admit():
-                self._step()
+            while bounds := self._admit():
+                self._step(bounds)
         finally:
             is_expected = self._is_stopping
             try:
@@ -133,14 +133,14 @@ class EngineWorker:
                 finally:
                     self._engine.close()
 
-    def _admit(self) -> bool:
-        """Hand texts to the engine; blocks while there is nothing at all to do. False when it is time to stop."""
+    def _admit(self) -> StepBounds | None:
+        """Hand texts to the engine; blocks while there is nothing at all to do. None when it is time to stop."""
         with self._wake:
             dropped = self._scheduler.forget_abandoned()
             while not (self._is_stopping or dropped) and self._scheduler.is_idle:
                 self._wake.wait()
             if self._is_stopping:
-                return False
+                return None
             turn = self._scheduler.next_turn(dropped, time.monotonic())
         if turn.dropped:
             self._engine.drop(turn.dropped)
@@ -148,7 +148,7 @@ class EngineWorker:
         for key in turn.given:
             if text := self._scheduler.held(key):  # gone if somebody gave up meanwhile
                 self._engine.add(key, text.ids, text.priority)
-        return True
+        return turn.bounds
 
     def _expire(self, late: Sequence[Job]) -> None:
         """Answer late jobs; the texts of theirs that the engine holds already are dropped in the next turn."""
@@ -159,19 +159,20 @@ class EngineWorker:
         for job in late:
             self.abandon(job)
 
-    def _step(self) -> None:
+    def _step(self, bounds: StepBounds) -> None:
         if not self._scheduler.holds_texts:
             return
         began = time.monotonic()
         self._clock.begin(began)
-        finished = self._engine.step()
+        step = self._engine.step(bounds)
         now = time.monotonic()
         rows = StepRows()
         with self._wake:
-            for key, vector in finished:
+            self._scheduler.saw_step(step.tokens, now - began)
+            for key, vector in step.finished:
                 if text := self._scheduler.finish(key, now):
                     rows.add(text, vector)
-        self._clock.end(now, sum(rows.tokens.values()))
+        self._clock.end(now, step.tokens)
         outcomes, done = self.done.close_step(rows, now - began)
         self._deliver_all(outcomes)
         self._report(done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 SMALL_STEP_FLOPS = 5e9  # in less, waking and joining threads costs about what they gain: docs/LOG.md, 2026-11-22
 FEWEST_TOKENS = 64  # a step of fewer reads the same weights, and a model outgrows the caches long before this matters
@@ -19,20 +19,10 @@ class StepThreads:
         self._most = most
         self._flops_per_token = flops_per_token
         self._now = most
-        self._lengths: dict[int, int] = {}
-        self._tokens = 0
 
-    def add(self, key: int, tokens: int) -> None:
-        self._lengths[key] = tokens
-        self._tokens += tokens
-
-    def remove(self, keys: Sequence[int]) -> None:
-        for key in keys:
-            self._tokens -= self._lengths.pop(key, 0)
-
-    def fit(self) -> None:
-        """For the next step, by what the engine holds."""
-        work = self._flops_per_token * max(self._tokens, FEWEST_TOKENS)
+    def fit(self, tokens: int) -> None:
+        """For a step of so many tokens."""
+        work = self._flops_per_token * max(tokens, FEWEST_TOKENS)
         wanted = 1 if work < SMALL_STEP_FLOPS else self._most
         if wanted != self._now:
             self._now = wanted

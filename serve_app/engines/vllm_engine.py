@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serve_app.core.engine import UNBOUNDED_TOKENS
+from serve_app.core.engine import UNBOUNDED_TOKENS, Step, StepBounds
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile
 from serve_app.core.types import Priority, TokenIds
+from serve_app.engines.step_budget import StepBudget
 from serve_app.engines.step_threads import StepThreads
 from serve_app.settings import ModelSettings
 
@@ -80,6 +78,8 @@ class VllmEngine:
         threads = 1 if on_gpu else get_num_threads()
         self._threads = StepThreads(set_num_threads, threads, profile.flops_per_token)
         self._step_tokens: int = config.scheduler_config.max_num_batched_tokens
+        self._can_pause = bool(config.scheduler_config.enable_chunked_prefill)  # in the middle of a text
+        self._budget = StepBudget(self._step_tokens, can_pause=self._can_pause)
         self._dimensions = profile.native_dimensions
         self._capacity_tokens = _capacity_tokens(config, profile)
         self._peak_flops = _gpu_peak_flops(settings.tensor_parallel) if on_gpu else None
@@ -101,27 +101,39 @@ class VllmEngine:
         return self._peak_flops
 
     def add(self, key: int, ids: TokenIds, priority: Priority) -> None:
-        self._threads.add(key, len(ids))
+        self._budget.add(key, len(ids), priority)
         self._core.scheduler.add_request(
             self._request(str(key), ids.tolist(), None, self._params, priority=int(priority))
         )
 
-    def step(self) -> Sequence[tuple[int, NDArray[np.float32]]]:
-        self._threads.fit()
+    def step(self, bounds: StepBounds) -> Step:
+        begun = self._begun
+        self._bound(bounds, begun)
         outputs, is_executed = self._core.step_fn()
         self._core.post_step(is_executed)
-        if not outputs:
-            return []
         finished = [
             (int(output.request_id), output.pooling_output.float().numpy())
-            for output in outputs[0].outputs
+            for output in (outputs[0].outputs if outputs else ())
             if output.pooling_output is not None
         ]
-        self._threads.remove([key for key, _ in finished])
-        return finished
+        tokens = self._budget.remove(key for key, _ in finished) + sum(self._begun.values()) - sum(begun.values())
+        return Step(finished, max(0, tokens))  # short of memory, vLLM forgets what it has begun
+
+    def _bound(self, bounds: StepBounds, begun: Mapping[int, int]) -> None:
+        """vLLM reads its limits anew for every step."""
+        tokens = self._budget.of_step(bounds, begun)
+        self._core.scheduler.max_num_scheduled_tokens = tokens
+        if self._can_pause:
+            self._core.scheduler.scheduler_config.long_prefill_token_threshold = bounds.text_tokens
+        self._threads.fit(tokens)
+
+    @property
+    def _begun(self) -> dict[int, int]:
+        """Texts that are partly computed: key → tokens that are done."""
+        return {int(request.request_id): request.num_computed_tokens for request in self._core.scheduler.running}
 
     def drop(self, keys: Sequence[int]) -> None:
-        self._threads.remove(keys)
+        self._budget.remove(keys)
         self._core.abort_requests([str(key) for key in keys])
 
     def close(self) -> None:

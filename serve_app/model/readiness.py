@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serve_app.core.engine import EmbeddingEngine
+from serve_app.core.engine import EmbeddingEngine, StepBounds
 from serve_app.core.errors import SetupError
 from serve_app.core.profile import ModelProfile
 from serve_app.core.step_results import are_unit_norm
@@ -70,7 +70,7 @@ def _compute(engine: EmbeddingEngine, profile: ModelProfile, texts: Sequence[Tok
         engine.add(key, ids, Priority.INTERACTIVE)
     vectors: dict[int, Vectors] = {}
     while len(vectors) < len(texts):
-        vectors.update(engine.step())
+        vectors.update(engine.step(StepBounds.full(engine.step_tokens)).finished)
     rows = [vectors[key] for key in range(len(texts))]
     dimensions = profile.native_dimensions
     if any(row.shape != (dimensions,) for row in rows) or not are_unit_norm(np.stack(rows)):

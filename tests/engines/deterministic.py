@@ -9,8 +9,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.core.engine import UNBOUNDED_TOKENS
+from serve_app.core.engine import UNBOUNDED_TOKENS, Step, StepBounds
 from serve_app.core.types import Priority, TokenIds
+from serve_app.engines.step_budget import StepBudget
 
 Vector = NDArray[np.float32]  # (dimensions,)
 
@@ -37,8 +38,9 @@ class _Text:
 class DeterministicEngine:
     """Continuous batching as vLLM does it: texts under way go on first, then the waiting ones by class and age.
 
-    A step computes at most `step_tokens`; a longer text takes several. `vector_of` may return anything (NaN, another
-    size), and the hooks may raise (a crash), sleep (a slow engine) or block (an engine held in the middle of a step).
+    A step computes what its bounds allow, `step_tokens` at most; a longer text takes several. `vector_of` may return
+    anything (NaN, another size), and the hooks may raise (a crash), sleep (a slow engine) or block (an engine held in
+    the middle of a step).
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class DeterministicEngine:
         self.on_add = on_add
         self._running: list[_Text] = []
         self._waiting: list[_Text] = []
+        self._budget = StepBudget(step_tokens, can_pause=True)
         self.added: list[tuple[int, ...]] = []  # the ids of every text, in the order in which the worker gave them
         self.dropped: list[int] = []
         self.tokens_of_steps: list[int] = []
+        self.bulk_tokens_of_steps: list[int] = []
         self.is_closed = False
 
     @property
@@ -84,25 +88,32 @@ class DeterministicEngine:
     def add(self, key: int, ids: TokenIds, priority: Priority) -> None:
         self.added.append(tuple(ids.tolist()))
         self.on_add(ids)
+        self._budget.add(key, len(ids), priority)
         self._waiting.append(_Text(key, ids, priority, len(ids)))
 
-    def step(self) -> Sequence[tuple[int, Vector]]:
+    def step(self, bounds: StepBounds) -> Step:
         self.on_step()
-        budget = self._step_tokens
         self._waiting.sort(key=lambda text: (text.priority, text.key))
+        most = budget = self._budget.of_step(bounds, {t.key: len(t.ids) - t.remaining for t in self._running})
+        computed = dict.fromkeys(Priority, 0)
         for text in [*self._running, *self._waiting]:
-            computed = min(budget, text.remaining)
-            text.remaining -= computed
-            budget -= computed
-        self.tokens_of_steps.append(self._step_tokens - budget)
+            tokens = min(budget, text.remaining, bounds.text_tokens)
+            text.remaining -= tokens
+            budget -= tokens
+            computed[text.priority] += tokens
+        self.tokens_of_steps.append(most - budget)
+        self.bulk_tokens_of_steps.append(computed[Priority.BULK])
         texts = [*self._running, *self._waiting]
         self._running = [text for text in texts if 0 < text.remaining < len(text.ids)]
         self._waiting = [text for text in texts if text.remaining == len(text.ids)]
         finished = [text for text in texts if text.remaining == 0]
-        return [(text.key, self._vector_of(text.ids, self._dimensions)) for text in reversed(finished)]
+        self._budget.remove(text.key for text in finished)
+        vectors = [(text.key, self._vector_of(text.ids, self._dimensions)) for text in reversed(finished)]
+        return Step(vectors, most - budget)
 
     def drop(self, keys: Sequence[int]) -> None:
         self.dropped.extend(keys)
+        self._budget.remove(keys)
         self._running = [text for text in self._running if text.key not in keys]
         self._waiting = [text for text in self._waiting if text.key not in keys]
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.core.engine import StepBounds
 from serve_app.core.types import Priority
 from tests.engines.deterministic import DeterministicEngine, Vector, unit_vector
 from tests.unit.serve_app.slices import text, texts
 
 
+def step(engine: DeterministicEngine) -> Sequence[tuple[int, Vector]]:
+    return engine.step(StepBounds.full(engine.step_tokens)).finished
+
+
 def run_to_end(engine: DeterministicEngine, count: int) -> dict[int, Vector]:
     vectors: dict[int, Vector] = {}
     while len(vectors) < count:
-        vectors |= dict(engine.step())
+        vectors |= dict(step(engine))
     return vectors
 
 
@@ -40,15 +47,23 @@ def test_interactive_texts_overtake_bulk_texts_that_have_not_begun() -> None:
     engine = DeterministicEngine(step_tokens=10)
     for key, priority in enumerate([Priority.BULK, Priority.BULK, Priority.INTERACTIVE]):
         engine.add(key, text(key, 10), priority)
-    assert [key for _ in range(3) for key, _ in engine.step()] == [2, 0, 1]
+    assert [key for _ in range(3) for key, _ in step(engine)] == [2, 0, 1]
 
 
 def test_a_text_longer_than_a_step_goes_on_before_anything_else() -> None:
     engine = DeterministicEngine(step_tokens=10)
     engine.add(0, text(0, 25), Priority.BULK)
-    assert engine.step() == []
+    assert step(engine) == []
     engine.add(1, text(1, 10), Priority.INTERACTIVE)
-    assert [[key for key, _ in engine.step()] for _ in range(3)] == [[], [0], [1]]
+    assert [[key for key, _ in step(engine)] for _ in range(3)] == [[], [0], [1]]
+
+
+def test_a_step_keeps_its_bounds() -> None:
+    engine = DeterministicEngine(step_tokens=100)
+    for key, (tokens, priority) in enumerate([(80, Priority.BULK), (80, Priority.BULK), (30, Priority.INTERACTIVE)]):
+        engine.add(key, text(key, tokens), priority)
+    assert engine.step(StepBounds(bulk_tokens=20, text_tokens=25)).tokens == 25 + 20
+    assert engine.step(StepBounds(bulk_tokens=0, text_tokens=25)).tokens == 5 + 25
 
 
 def test_a_dropped_text_is_forgotten_and_unknown_keys_are_fine() -> None:

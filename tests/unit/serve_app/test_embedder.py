@@ -173,7 +173,7 @@ def test_a_stuck_replica_fails_what_it_holds_and_is_unhealthy_from_then_on(
         await asyncio.to_thread(gate.await_step)
         await embedder.check_health()
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 31))
-        with pytest.raises(EngineFailed, match="finished none for too long"):
+        with pytest.raises(EngineFailed, match="computed nothing for too long"):
             await embedder.check_health()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(result) for result in results] == [ReplicaUnavailable] * 2
@@ -230,7 +230,7 @@ def test_a_replica_describes_itself_until_its_engine_is_stuck_and_leaves_when_it
             await embedder.describe()
         assert not waiting.done()  # a Router that asks decides nothing
         for _ in range(2):
-            with pytest.raises(EngineFailed, match="finished none for too long"):
+            with pytest.raises(EngineFailed, match="computed nothing for too long"):
                 await embedder.check_health()
         with pytest.raises(ReplicaUnavailable):
             await waiting

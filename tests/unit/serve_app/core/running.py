@@ -106,7 +106,8 @@ def running(
     engine: DeterministicEngine, feed: Feed | None = None, max_queued_tokens: int = PLENTY
 ) -> Iterator[Running]:
     answers = Answers()
-    feed = feed or Feed(engine.step_tokens, bulk_quantum=max(1, engine.step_tokens // 4))
+    quantum = max(1, engine.step_tokens // 4)
+    feed = feed or Feed(engine.step_tokens, quantum, quantum)
     reports: list[StepReport] = []
     worker = EngineWorker(engine, feed, WorkerLimits(max_queued_tokens, STUCK_AFTER_S), answers.deliver, reports.append)
     worker.start()

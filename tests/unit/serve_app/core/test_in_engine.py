@@ -7,7 +7,8 @@ from serve_app.core.inbox import Feed, Job
 from serve_app.core.types import Priority, Slice
 from tests.unit.serve_app.slices import bulk, interactive
 
-FEED = Feed(step_tokens=64, bulk_quantum=16, patience_s=1.0)
+QUANTUM = 16
+FEED = Feed(step_tokens=64, least_quantum=QUANTUM, most_quantum=QUANTUM, patience_s=1.0)
 
 
 def add(engine: InEngine, slice_: Slice, now: float = 0.0) -> list[int]:
@@ -19,12 +20,12 @@ def test_a_quantum_at_a_time_is_given_anew_with_the_priority_of_interactive_text
     engine = InEngine()
     add(engine, interactive(1, [64]))
     keys = add(engine, bulk(10, [8] * 5))
-    stale = engine.promote_stale(FEED, now=1.1)
+    stale = engine.promote_stale(FEED, QUANTUM, now=1.1)
     assert list(stale) == keys[:2]
     assert {text.priority for text in stale.values()} == {Priority.INTERACTIVE}
     assert engine.tokens[Priority.BULK] == 24
-    assert engine.promote_stale(FEED, now=2.0) == {}
-    assert list(engine.promote_stale(FEED, now=2.2)) == keys[2:4]
+    assert engine.promote_stale(FEED, QUANTUM, now=2.0) == {}
+    assert list(engine.promote_stale(FEED, QUANTUM, now=2.2)) == keys[2:4]
 
 
 def test_bulk_that_gets_on_is_left_alone() -> None:
@@ -32,14 +33,14 @@ def test_bulk_that_gets_on_is_left_alone() -> None:
     add(engine, interactive(1, [64]))
     keys = add(engine, bulk(10, [8] * 5))
     engine.finish(keys[0], now=0.9)
-    assert engine.promote_stale(FEED, now=1.1) == {}
+    assert engine.promote_stale(FEED, QUANTUM, now=1.1) == {}
 
 
 def test_bulk_in_an_engine_with_room_is_left_alone() -> None:
     engine = InEngine()
     add(engine, interactive(1, [63]))
     add(engine, bulk(10, [8] * 5))
-    assert engine.promote_stale(FEED, now=9.0) == {}
+    assert engine.promote_stale(FEED, QUANTUM, now=9.0) == {}
 
 
 def test_what_leaves_counts_no_longer() -> None:

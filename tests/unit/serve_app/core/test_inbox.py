@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.inbox import Feed, Inbox, Job
+from serve_app.core.inbox import Inbox, Job
 from serve_app.core.types import Priority, Slice
 from tests.unit.serve_app.slices import bulk, interactive
 
@@ -183,10 +183,3 @@ def test_what_leaves_overshoots_the_room_by_less_than_its_last_text(
     _, _, rounds = play(slices, takes)
     for (_, room), taken in zip(takes, rounds, strict=True):
         assert sum(job.length(row) for job, row in taken[:-1]) < max(room, 1)
-
-
-def test_bulk_alone_keeps_the_next_step_ready_and_beside_interactive_gets_one_quantum() -> None:
-    feed = Feed(step_tokens=4096, bulk_quantum=512)
-    assert feed.bulk_tokens(is_interactive_present=False) == 8192
-    assert feed.bulk_tokens(is_interactive_present=True) == 512
-    assert feed.interactive_tokens == 8192

@@ -10,13 +10,13 @@ def step(clock: StepClock, begin: float, end: float, tokens: int) -> None:
     clock.end(end, tokens)
 
 
-def test_the_speed_is_unknown_until_a_text_is_finished() -> None:
+def test_the_speed_is_unknown_until_something_is_computed() -> None:
     clock = StepClock(100)
     assert clock.tokens_per_s == 0.0
     step(clock, 0.0, 1.0, 0)
     assert clock.tokens_per_s == 0.0
-    step(clock, 1.0, 2.0, 100)
-    assert clock.tokens_per_s == 50  # of both steps
+    step(clock, 1.0, 2.0, 50)
+    assert clock.tokens_per_s == 50
 
 
 def test_the_time_between_steps_does_not_count() -> None:
@@ -50,7 +50,7 @@ def test_a_step_that_took_no_measurable_time_says_nothing() -> None:
     assert clock.tokens_per_s == 0.0
 
 
-def test_only_time_in_steps_without_a_finished_text_makes_an_engine_stuck() -> None:
+def test_only_time_in_steps_that_compute_nothing_makes_an_engine_stuck() -> None:
     clock = StepClock(100)
     assert not clock.is_stuck(1e9, after_s=10)
     clock.begin(0.0)

@@ -78,7 +78,7 @@ def test_what_is_done_is_counted_by_class() -> None:
 
 
 def test_every_step_is_reported_by_class() -> None:
-    with held(step_tokens=8) as (run, gate):
+    with held(Feed(8, least_quantum=8, most_quantum=8), step_tokens=8) as (run, gate):
         jobs = [run.worker.submit(bulk(10, [12]))]
         gate.await_step()
         jobs += [run.worker.submit(interactive(20, [2, 2])), run.worker.submit(bulk(30, [8]))]
@@ -140,20 +140,59 @@ def test_an_interactive_text_waits_for_the_step_under_way_at_most(waiting_slices
         assert run.answers.has(job)
 
 
-def test_while_interactive_texts_come_bulk_gets_one_quantum_in_every_other_step() -> None:
-    feed = Feed(STEP_TOKENS, bulk_quantum=16, linger_s=FOREVER_S)
+def test_while_interactive_texts_come_bulk_gets_a_quantum_in_every_other_step_and_gives_way_between() -> None:
+    feed = Feed(STEP_TOKENS, least_quantum=8, most_quantum=16, linger_s=FOREVER_S)
     with held(feed) as (run, gate):
         run.worker.submit(interactive(9000, [4]))
         gate.await_step()
         bulk_job = run.worker.submit(bulk(100, [8] * 40))
-        held_tokens = []
         for index in range(5):
             run.worker.submit(interactive(9001 + index, [4]))
             gate.pass_step()
-            held_tokens.append(run.engine.held_tokens(Priority.BULK))
-        assert held_tokens == [16, 0, 16, 0, 16]
+        gate.pass_step()
+        assert run.engine.bulk_tokens_of_steps[:6] == [0, 16, 4, 16, 4, 16]
         gate.open()
         np.testing.assert_array_equal(run.answers.vectors_of(bulk_job), right_vectors(texts_of(bulk_job.slice)))
+
+
+def test_an_interactive_text_has_a_short_step_although_the_engine_is_full_of_bulk() -> None:
+    with held(Feed(STEP_TOKENS, least_quantum=8, most_quantum=16)) as (run, gate):
+        run.worker.submit(bulk(100, [16] * 40))
+        gate.await_step()
+        run.worker.submit(interactive(9000, [4]))
+        gate.pass_step()
+        gate.pass_step()
+        assert run.engine.tokens_of_steps == [STEP_TOKENS, 4 + 4]
+
+
+def test_a_long_bulk_text_goes_on_by_a_quantum_at_a_time_beside_interactive_ones() -> None:
+    with held(Feed(STEP_TOKENS, least_quantum=8, most_quantum=16)) as (run, gate):
+        job = run.worker.submit(bulk(100, [300]))
+        gate.await_step()
+        steps = 1
+        while not run.answers.has(job):
+            run.worker.submit(interactive(9000 + steps, [4]))
+            gate.pass_step()
+            steps += 1
+        assert max(run.engine.bulk_tokens_of_steps[1:]) == 16
+        np.testing.assert_array_equal(run.answers.vectors_of(job), right_vectors(texts_of(job.slice)))
+
+
+def test_a_quantum_is_what_the_engine_computes_in_its_time(clock: Clock) -> None:
+    feed = Feed(STEP_TOKENS, least_quantum=8, most_quantum=32, quantum_s=0.5, alone_s=1.0)
+    with held(feed) as (run, gate):
+        run.worker.submit(bulk(100, [8] * 200))
+        gate.await_step()
+        clock.advance(2.0)  # 32 tokens a second
+        gate.pass_step()
+        clock.advance(1.0)
+        gate.pass_step()
+        for index in range(2):
+            run.worker.submit(interactive(9000 + index, [4]))
+            clock.advance(1.0 - 0.75 * index)
+            gate.pass_step()
+        gate.pass_step()
+    assert run.engine.bulk_tokens_of_steps[:5] == [STEP_TOKENS, 32, 32, 4, 16]
 
 
 def test_alone_bulk_keeps_the_next_step_ready() -> None:
@@ -167,7 +206,7 @@ def test_alone_bulk_keeps_the_next_step_ready() -> None:
 
 
 def test_bulk_gets_full_steps_again_once_interactive_traffic_has_ended() -> None:
-    feed = Feed(STEP_TOKENS, bulk_quantum=16, linger_s=0.0)
+    feed = Feed(STEP_TOKENS, least_quantum=16, most_quantum=16, linger_s=0.0)
     with held(feed) as (run, gate):
         run.worker.submit(interactive(9000, [4]))
         gate.await_step()
@@ -177,7 +216,7 @@ def test_bulk_gets_full_steps_again_once_interactive_traffic_has_ended() -> None
 
 
 def test_bulk_is_not_starved_by_interactive_traffic() -> None:
-    with held(Feed(STEP_TOKENS, bulk_quantum=16, linger_s=FOREVER_S)) as (run, gate):
+    with held(Feed(STEP_TOKENS, least_quantum=16, most_quantum=16, linger_s=FOREVER_S)) as (run, gate):
         run.worker.submit(interactive(9000, [4]))
         gate.await_step()
         job = run.worker.submit(bulk(100, [8] * 10))
@@ -189,7 +228,7 @@ def test_bulk_is_not_starved_by_interactive_traffic() -> None:
         assert steps <= 1 + 2 * 80 // 16  # a quantum in every other step, after the step that was under way
 
 
-FULL = [STEP_TOKENS]  # an interactive slice that fills a step
+FULL = [16] * (STEP_TOKENS // 16)  # an interactive slice that fills a step
 
 
 def keep_full(run: Running, gate: Gate, clock: Clock, job: Job, most_steps: int) -> int:
@@ -204,16 +243,16 @@ def keep_full(run: Running, gate: Gate, clock: Clock, job: Job, most_steps: int)
 
 
 def test_bulk_that_has_waited_long_is_computed_beside_more_interactive_traffic_than_fits(clock: Clock) -> None:
-    with held(Feed(STEP_TOKENS, bulk_quantum=16)) as (run, gate):
+    with held(Feed(STEP_TOKENS, least_quantum=16, most_quantum=16)) as (run, gate):
         run.worker.submit(interactive(8000, FULL * 4))
         gate.await_step()
         job = run.worker.submit(bulk(100, [8] * 6))
-        assert keep_full(run, gate, clock, job, 30) <= 12
+        assert keep_full(run, gate, clock, job, 30) <= 16  # three quanta, each after a second of patience
         np.testing.assert_array_equal(run.answers.vectors_of(job), right_vectors(texts_of(job.slice)))
 
 
 def test_bulk_given_to_the_engine_in_quiet_times_does_not_starve_in_it(clock: Clock) -> None:
-    with held(Feed(STEP_TOKENS, bulk_quantum=16)) as (run, gate):
+    with held(Feed(STEP_TOKENS, least_quantum=16, most_quantum=16)) as (run, gate):
         first = run.worker.submit(bulk(100, [32] * 8))
         gate.await_step()  # the engine holds two steps of bulk
         run.worker.submit(interactive(8000, FULL * 4))
@@ -224,7 +263,7 @@ def test_bulk_given_to_the_engine_in_quiet_times_does_not_starve_in_it(clock: Cl
 
 
 def test_bulk_that_waits_beside_interactive_traffic_gets_no_more_than_a_quantum_at_a_time(clock: Clock) -> None:
-    with held(Feed(STEP_TOKENS, bulk_quantum=16)) as (run, gate):
+    with held(Feed(STEP_TOKENS, least_quantum=16, most_quantum=16)) as (run, gate):
         run.worker.submit(interactive(8000, FULL * 4))
         gate.await_step()
         run.worker.submit(bulk(100, [8] * 200))

@@ -9,13 +9,24 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from serve_app.core.engine import Step, StepBounds
 from serve_app.core.errors import EngineFailed, ReplicaUnavailable
 from serve_app.core.inbox import Feed
 from serve_app.core.step_results import StepReport, are_unit_norm
 from serve_app.core.types import TokenIds
 from serve_app.core.worker import EngineWorker, WorkerLimits
 from tests.engines.deterministic import DeterministicEngine, Vector, unit_vector
-from tests.unit.serve_app.core.running import PATIENCE_S, PLENTY, STUCK_AFTER_S, Answers, Clock, Running, held, running
+from tests.unit.serve_app.core.running import (
+    PATIENCE_S,
+    PLENTY,
+    STUCK_AFTER_S,
+    Answers,
+    Clock,
+    Gate,
+    Running,
+    held,
+    running,
+)
 from tests.unit.serve_app.slices import bulk, interactive, right_vectors, texts_of
 
 A_CRASH_IS_MEANT = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -40,7 +51,7 @@ def unstarted(engine: DeterministicEngine) -> Iterator[Running]:
     """A worker for the test to start; it is stopped at the end."""
     answers, reports = Answers(), list[StepReport]()
     limits = WorkerLimits(PLENTY, STUCK_AFTER_S)
-    worker = EngineWorker(engine, Feed(engine.step_tokens, 16), limits, answers.deliver, reports.append)
+    worker = EngineWorker(engine, Feed(engine.step_tokens, 16, 16), limits, answers.deliver, reports.append)
     yield Running(engine, worker, answers, reports)
     worker.stop()
 
@@ -151,7 +162,7 @@ def test_stopping_twice_does_no_harm() -> None:
     assert run.engine.is_closed
 
 
-def test_an_engine_that_finishes_nothing_for_long_is_stuck(clock: Clock) -> None:
+def test_an_engine_that_stays_in_a_step_for_long_is_stuck(clock: Clock) -> None:
     with held() as (run, gate):
         run.worker.submit(interactive(10, [4]))
         gate.await_step()
@@ -159,10 +170,17 @@ def test_an_engine_that_finishes_nothing_for_long_is_stuck(clock: Clock) -> None
         assert run.worker.is_stuck(clock.now + STUCK_AFTER_S + 1)
 
 
-def test_an_engine_that_takes_steps_but_finishes_nothing_is_stuck_even_if_its_clients_come_and_go(
+class ComputesNothing(DeterministicEngine):
+    def step(self, _: StepBounds) -> Step:
+        self.on_step()
+        return Step([], 0)
+
+
+def test_an_engine_that_takes_steps_but_computes_nothing_is_stuck_even_if_its_clients_come_and_go(
     clock: Clock,
 ) -> None:
-    with held(step_tokens=1) as (run, gate):
+    gate = Gate()
+    with running(ComputesNothing(on_step=gate.hold)) as run:
         for name in range(10, 13):
             job = run.worker.submit(interactive(name, [1000]))
             gate.await_step() if name == 10 else gate.pass_step()
@@ -171,11 +189,12 @@ def test_an_engine_that_takes_steps_but_finishes_nothing_is_stuck_even_if_its_cl
         run.worker.submit(interactive(20, [1000]))
         gate.pass_step()
         assert run.worker.is_stuck(clock.now)
+        gate.open()
 
 
-def test_an_engine_that_goes_on_finishing_texts_is_not_stuck_and_neither_is_an_idle_one(clock: Clock) -> None:
-    with held() as (run, gate):
-        run.worker.submit(bulk(10, [64] * 4))
+def test_a_slow_engine_that_gets_on_is_not_stuck_even_in_a_text_that_takes_long(clock: Clock) -> None:
+    with held(step_tokens=16) as (run, gate):
+        run.worker.submit(bulk(10, [1000]))
         gate.await_step()
         for _ in range(3):
             clock.advance(STUCK_AFTER_S - 1)

@@ -11,7 +11,7 @@ from tests.engines.deterministic import DeterministicEngine
 from tests.unit.serve_app.core.running import Clock, held, running
 from tests.unit.serve_app.slices import bulk, interactive
 
-NEVER_FED = Feed(step_tokens=8, bulk_quantum=1)  # after 16 tokens the rest waits in the inbox
+NEVER_FED = Feed(step_tokens=8, least_quantum=1, most_quantum=1)  # after 16 tokens the rest waits in the inbox
 
 
 def test_a_full_class_refuses_a_slice_with_both_numbers_and_the_other_class_has_room() -> None:
@@ -46,10 +46,10 @@ def test_an_empty_inbox_takes_even_a_slice_larger_than_the_limit() -> None:
 
 
 def test_retry_after_is_the_waiting_tokens_divided_by_the_measured_rate(clock: Clock) -> None:
-    with held(NEVER_FED, max_queued_tokens=100, step_tokens=16) as (run, gate):
-        run.worker.submit(bulk(10, [16]))
+    with held(NEVER_FED, max_queued_tokens=100, step_tokens=8) as (run, gate):
+        run.worker.submit(bulk(10, [8, 8]))
         gate.await_step()
-        clock.advance(0.5)  # 16 tokens in half a second
+        clock.advance(0.25)  # 8 tokens in a quarter of a second
         run.worker.submit(bulk(20, [16, 64, 20]))
         gate.pass_step()
         with pytest.raises(Overloaded, match="84 bulk tokens are waiting") as caught:
@@ -58,10 +58,10 @@ def test_retry_after_is_the_waiting_tokens_divided_by_the_measured_rate(clock: C
 
 
 def test_bulk_waits_for_the_interactive_tokens_too_and_interactive_only_for_its_own(clock: Clock) -> None:
-    with held(NEVER_FED, max_queued_tokens=100, step_tokens=16) as (run, gate):
-        run.worker.submit(bulk(10, [16]))
+    with held(NEVER_FED, max_queued_tokens=100, step_tokens=8) as (run, gate):
+        run.worker.submit(bulk(10, [8, 8]))
         gate.await_step()
-        clock.advance(0.5)  # 16 tokens in half a second
+        clock.advance(0.25)  # 8 tokens in a quarter of a second
         run.worker.submit(bulk(20, [16, 90]))
         run.worker.submit(interactive(30, [16, 80]))
         gate.pass_step()
@@ -77,7 +77,7 @@ def test_bulk_waits_for_the_interactive_tokens_too_and_interactive_only_for_its_
 
 def test_the_engine_never_holds_more_than_its_memory_has_room_for() -> None:
     held_tokens: list[int] = []
-    feed = Feed(step_tokens=64, bulk_quantum=64, capacity_tokens=40)
+    feed = Feed(step_tokens=64, least_quantum=64, most_quantum=64, capacity_tokens=40)
     engine = DeterministicEngine(step_tokens=16)
     engine.on_step = lambda: held_tokens.append(sum(engine.held_tokens(priority) for priority in Priority))
     with running(engine, feed) as run:
@@ -87,7 +87,7 @@ def test_the_engine_never_holds_more_than_its_memory_has_room_for() -> None:
 
 
 def test_a_long_interactive_text_that_waits_for_memory_is_not_kept_out_by_bulk() -> None:
-    feed = Feed(step_tokens=8, bulk_quantum=8, capacity_tokens=40)
+    feed = Feed(step_tokens=8, least_quantum=8, most_quantum=8, capacity_tokens=40)
     with held(feed, step_tokens=8) as (run, gate):
         run.worker.submit(bulk(10, [8] * 30))
         gate.await_step()  # the engine holds 16 bulk tokens
