@@ -154,6 +154,9 @@ def _cpu_model() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """Git's answer, or nothing outside a repository or before its first commit."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    """Git's answer, or nothing without git, outside a repository or before its first commit."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -51,6 +51,12 @@ def test_a_results_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
     assert rows.read(tmp_path / "none.jsonl") == []
 
 
+def test_facts_are_gathered_where_there_is_no_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    facts = rows.gather_facts({})
+    assert (facts.commit, facts.is_dirty) == ("none", False)
+
+
 def test_a_line_shows_the_median_and_the_extremes_of_the_ratios_of_the_pairs() -> None:
     (line,) = report.lines([pair("short-16", ratio) for ratio in (1.4, 0.9, 1.1, 9.0, 1.0)])
     assert (line.ratio, line.low, line.high) == (1.1, 0.9, 9.0)
