@@ -64,8 +64,9 @@ def default_models(fields: dict[str, Any]) -> tuple[ModelSettings, ...]:
     return (OFFLINE_MODEL if hardware.gpu == "none" else ModelSettings(path=GPU_MODEL.path),)
 
 
-def has_gpu() -> bool:
-    return shutil.which("nvidia-smi") is not None and Path("/dev/nvidia0").exists()
+def has_gpu(devices: Path = Path("/dev")) -> bool:
+    """Of several GPUs a container may be given any one, under the number that it has on its machine."""
+    return shutil.which("nvidia-smi") is not None and any(devices.glob("nvidia[0-9]*"))
 
 
 class ClusterConfig(Settings):

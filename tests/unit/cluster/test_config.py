@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from cluster import config as config_module
-from cluster.config import ClusterConfig, HttpSettings, load_config
+from cluster.config import ClusterConfig, HttpSettings, has_gpu, load_config
 from serve_app.core.errors import SetupError
 from serve_app.settings import ModelSettings
 
@@ -53,6 +53,14 @@ def test_on_a_gpu_the_default_model_is_qwen3_embedding() -> None:
     model = load_config(None).models[0]
     assert (model.path, model.served_name) == ("Qwen/Qwen3-Embedding-4B", "qwen3-embedding-4b")
     assert model.gpus_per_replica == 1
+
+
+def test_a_gpu_counts_whatever_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    (tmp_path / "nvidiactl").touch()
+    assert not has_gpu(tmp_path)
+    (tmp_path / "nvidia3").touch()
+    assert has_gpu(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "---\n", "{}"])
