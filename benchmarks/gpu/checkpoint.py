@@ -7,6 +7,7 @@ Vocabulary entries beyond what the tokenizer has learnt are never produced by it
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 4 * 10**9
 DEVIATION = 0.02  # of the weights, as the published configuration initialises them
+EMBEDDING_DEVIATION = 1.0  # what a layer adds must be small beside it: see deviation_of
 WHOLE = "modules.json"
 Tensors = dict[str, tuple[int, ...]]  # name → size
 
@@ -109,20 +111,33 @@ def _write_weights(directory: Path, shape: Shape) -> None:
     shards, index = shards_of(shape), {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        save_file({key: _draw(size, generator) for key, size in shard.items()}, directory / name, {"format": "pt"})
+        tensors = {key: _draw(size, deviation_of(key, shape), generator) for key, size in shard.items()}
+        save_file(tensors, directory / name, {"format": "pt"})
         index.update(dict.fromkeys(shard, name))
     total = sum(map(bytes_of, shards))
     content = {"metadata": {"total_size": total}, "weight_map": index}
     (directory / "model.safetensors.index.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def _draw(size: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+def deviation_of(key: str, shape: Shape) -> float:
+    """Of a tensor's values. A layer changes what it is given a little, as a trained one does.
+
+    With one deviation for all, each layer would drown what came before it and enlarge its roundings: two batches of
+    the same texts in fp8 would no longer agree, and the product would refuse to serve.
+    """
+    if "embed_tokens" in key:
+        return EMBEDDING_DEVIATION
+    is_added = "o_proj" in key or "down_proj" in key
+    return DEVIATION / math.sqrt(2 * shape.layers) if is_added else DEVIATION
+
+
+def _draw(size: tuple[int, ...], deviation: float, generator: torch.Generator) -> torch.Tensor:
     import torch
 
     if len(size) == 1:  # a norm
         return torch.ones(size, dtype=torch.bfloat16)
     weights = torch.empty(size, dtype=torch.bfloat16, device=generator.device)
-    return weights.normal_(0, DEVIATION, generator=generator).cpu()
+    return weights.normal_(0, deviation, generator=generator).cpu()
 
 
 def _fill_vocabulary(path: Path, size: int) -> None:

@@ -40,6 +40,15 @@ def test_a_checkpoint_weighs_what_the_real_one_does_in_files_of_bounded_size(siz
     assert max(map(checkpoint.bytes_of, shards)) <= checkpoint.SHARD_BYTES
 
 
+def test_what_a_layer_of_a_checkpoint_adds_is_small_beside_what_it_is_given() -> None:
+    shape = SHAPES["4B"]
+    deviations = {key: checkpoint.deviation_of(key, shape) for part in checkpoint.tensors_of(shape) for key in part}
+    assert deviations["model.embed_tokens.weight"] == checkpoint.EMBEDDING_DEVIATION
+    assert deviations["model.layers.0.mlp.up_proj.weight"] == checkpoint.DEVIATION
+    added = deviations["model.layers.0.mlp.down_proj.weight"]
+    assert added == deviations["model.layers.35.self_attn.o_proj.weight"] == pytest.approx(0.02 / 72**0.5)
+
+
 def test_a_checkpoints_configuration_is_read_back_as_its_shape(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(checkpoint.config_of(SHAPES["4B"])), encoding="utf-8")
     assert read_shape(tmp_path) == SHAPES["4B"]
