@@ -15,6 +15,9 @@ from benchmarks.processes import HOST, free_port
 from benchmarks.rows import versions_of
 from serve_app.core.errors import SetupError
 
+# Part of what names vLLM's cache of compiled code: with the product's value the peer finds what the engine compiled.
+PEER_ENVIRONMENT = {**VLLM_ENVIRONMENT, "VLLM_CONFIGURE_LOGGING": "0"}
+
 
 def start_product(stack: ExitStack, case: Case, model: Path, scale: Scale) -> Server:
     """`embedctl serve` with the case's engine and Routers."""
@@ -37,7 +40,7 @@ def start_peer(stack: ExitStack, case: Case, model: Path, scale: Scale) -> Serve
         arguments += ("--api-server-count", str(case.processes))
     where = ("--served-model-name", model.name, "--host", HOST, "--port", str(port))
     command = (*arguments, *where, *peer_options(case, scale, read_shape(model).max_tokens))
-    return launch.start_server(stack, ServerCommand(case.title, command, port, "/health", VLLM_ENVIRONMENT), model)
+    return launch.start_server(stack, ServerCommand(case.title, command, port, "/health", PEER_ENVIRONMENT), model)
 
 
 def peer_options(case: Case, scale: Scale, most_tokens: int) -> tuple[str, ...]:

@@ -160,6 +160,10 @@ def test_a_job_survives_its_command_line_and_lines_of_libraries_are_no_answers()
     assert parse("INFO loading weights") is None
 
 
+def test_the_peer_looks_for_compiled_code_where_the_engine_left_it() -> None:
+    assert servers.PEER_ENVIRONMENT["VLLM_CONFIGURE_LOGGING"] == "0"  # as serve_app.engines.vllm_engine sets it
+
+
 def test_the_peer_gets_the_engine_options_of_the_product() -> None:
     options = servers.peer_options(replace(FP8, is_compiled=False), Scale(step_divisor=2), 2048)
     pairs = dict(pairwise(options))
