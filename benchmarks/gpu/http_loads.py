@@ -31,6 +31,7 @@ from serve_app.model.tokenizer import TextTokenizer
 from serve_app.settings import ModelSettings
 
 MOST_TEXTS = 256  # of one request
+RATE_LOAD = "ids-512"
 FLOOD_TEXT_TOKENS = 130  # about, of a text of benchmarks.isolation's flood
 JOB_SECONDS = 3  # so many times the seconds of another load, for a job takes a while to get going
 TOKENS_A_FILE = 12_000  # about, of ingest_corpus
@@ -47,6 +48,7 @@ class HttpLoads:
         self._profile, self._shape = read_profile(settings, model), read_shape(model)
         self._tokenizer = TextTokenizer(self._profile)
         self._seeds = count(1)
+        self._rates: dict[str, float] = {}  # tokens/s of the loads that have run
         self._stage: Process | None = None
 
     def run(self, load: str) -> Measured:
@@ -70,7 +72,9 @@ class HttpLoads:
         lengths = lengths_of(load, self._profile.max_tokens)
         if not lengths:
             raise LoadFailed(f"{load}: the model takes at most {self._profile.max_tokens} tokens.")
-        return self._drive(self._sized_requests(load.partition("-")[0], lengths))
+        figures = self._drive(self._sized_requests(load.partition("-")[0], lengths))
+        self._rates[load] = figures["tokens_per_s"]
+        return figures
 
     def _sized_requests(self, form: str, lengths: tuple[int, ...]) -> Requests:
         most = max(1, self._scale.request_tokens // sum(lengths))
@@ -132,11 +136,10 @@ class HttpLoads:
             raise LoadFailed(f"{url} gave {vectors.shape[1]} dimensions and lengths {norms.min()} to {norms.max()}.")
         return float(answer["usage"]["total_tokens"]), len(vectors)
 
-    @cached_property
+    @property
     def _tokens_per_s(self) -> float:
         """About what it carries, to choose how much a flood or a job needs."""
-        requests = self._sized_requests("ids", (min(512, self._profile.max_tokens),))
-        return self._drive(requests)["tokens_per_s"]
+        return self._rates.get(RATE_LOAD) or self._sized(RATE_LOAD)["tokens_per_s"]
 
     def _flood(self, load: str) -> Measured:
         requests = self._scale.seconds * self._tokens_per_s / (isolation.FLOOD_TEXTS * FLOOD_TEXT_TOKENS)
