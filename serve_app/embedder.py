@@ -27,7 +27,7 @@ from serve_app.core.worker import EngineWorker, WorkerLimits, engine_is_gone
 from serve_app.engines.vllm_engine import VllmEngine
 from serve_app.model.checkpoint import locate, read_profile
 from serve_app.model.golden import read_golden
-from serve_app.model.readiness import check_engine
+from serve_app.model.readiness import AGREEMENT, check_engine
 from serve_app.settings import ModelSettings, ReplicaLimits
 from serve_app.telemetry.engine_metrics import EngineMetrics
 from serve_app.telemetry.ray_metrics import RayMetrics
@@ -51,7 +51,7 @@ class Embedder:
         self._profile = read_profile(settings, locate(settings.path, weights=True))
         with _no_garbage_collection():
             engine = VllmEngine(settings, self._profile)
-        check_engine(engine, self._profile, golden)
+        check_engine(engine, self._profile, golden, AGREEMENT[settings.engine.quantization])
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_leaving = False
         self._waiters: dict[Job, asyncio.Future[Vectors]] = {}

@@ -26,6 +26,8 @@ NO_GRAPHS = {"compilation_config": {"cudagraph_mode": "NONE"}}
 class Case:
     """`processes` are Router replicas of the product or API processes of the peer; `step_tokens` of the engine.
 
+    `replicas` of the product share the one GPU.
+
     `arguments` are further ones of vLLM's EngineArgs, which only the bare engine takes.
     """
 
@@ -36,6 +38,7 @@ class Case:
     precision: Precision = "bf16"
     step_tokens: int = 16_384
     processes: int = 1
+    replicas: int = 1
     is_compiled: bool = True
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
@@ -85,6 +88,14 @@ CASES: tuple[Case, ...] = (
     Case("product-8", "HTTP, 8 Routers", "product", (*_TRY, "ids-128", "text-512", *_SHORT), processes=8),
     Case("product-1", "HTTP, 1 Router", "product", (*_TRY, "ids-128", "text-512", *_SHORT)),
     Case("product-2", "HTTP, 2 Routers", "product", (*_TRY, "text-512", *_SHORT), processes=2),
+    Case(
+        "product-shared",
+        "HTTP, 4 Routers, 2 replicas on one GPU",
+        "product",
+        (*_TRY, "ids-128", *_SHORT),
+        processes=4,
+        replicas=2,
+    ),
     Case("product-fp8", "HTTP, 4 Routers, fp8", "product", (*length_loads("ids"), "embed-512"), "fp8", processes=4),
     Case("engine-32k", "bare engine, steps of 32k tokens", "engine", _ENGINE, step_tokens=32_768),
     Case("engine-8k", "bare engine, steps of 8k tokens", "engine", _ENGINE, step_tokens=8192),
@@ -105,6 +116,13 @@ CASES: tuple[Case, ...] = (
         "engine",
         (*_TRY, "alone-32"),
         arguments={"cudagraph_capture_sizes": list(GRAPH_SIZES)},
+    ),
+    Case(
+        "engine-large-blocks",
+        "bare engine, keys and values in blocks of 128 tokens",
+        "engine",
+        ("ids-512", "ids-8192"),
+        arguments={"block_size": 128},
     ),
     Case("engine-eager", "bare engine, not compiled", "engine", (*_TRY, "alone-32"), is_compiled=False),
 )
@@ -131,7 +149,11 @@ def choose(names: Sequence[str], loads: Sequence[str] = ()) -> tuple[Case, ...]:
 def quick(chosen: Sequence[Case]) -> tuple[Case, ...]:
     """Of each kind the first case, with a few of its loads, in short steps and not compiled."""
     first = {case.kind: case for case in reversed(chosen)}
-    small = (replace(case, processes=1, is_compiled=False, arguments={}) for case in chosen if first[case.kind] is case)
+    small = (
+        replace(case, processes=1, replicas=1, is_compiled=False, arguments={})
+        for case in chosen
+        if first[case.kind] is case
+    )
     return tuple(
         replace(case, loads=tuple(load for load in QUICK_LOADS[case.kind] if load in case.loads)) for case in small
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks import launch
 from benchmarks.contestants import Server
 from benchmarks.gpu.cases import Case, Scale
+from benchmarks.gpu.device import has_gpu
 from benchmarks.gpu.engine import engine_settings
 from benchmarks.gpu.shapes import read_shape
 from benchmarks.launch import PEER_PORT, VLLM_ENVIRONMENT, ServerCommand
@@ -22,8 +24,10 @@ PEER_ENVIRONMENT = {**VLLM_ENVIRONMENT, "VLLM_CONFIGURE_LOGGING": "0"}
 def start_product(stack: ExitStack, case: Case, model: Path, scale: Scale) -> Server:
     """`embedctl serve` with the case's engine and Routers."""
     engine = engine_settings(case, scale).model_dump(mode="json", exclude_unset=True)
-    config = {"models": [{"path": str(model), "engine": engine}], "router": {"replicas": case.processes}}
-    return launch.start_cluster(stack, model, config)
+    served: dict[str, Any] = {"path": str(model), "engine": engine, "replicas": case.replicas}
+    if has_gpu():
+        served["gpus_per_replica"] = 1 / case.replicas
+    return launch.start_cluster(stack, model, {"models": [served], "router": {"replicas": case.processes}})
 
 
 def start_peer(stack: ExitStack, case: Case, model: Path, scale: Scale) -> Server:

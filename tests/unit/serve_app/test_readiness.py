@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from serve_app.core.errors import SetupError
 from serve_app.core.types import TokenIds
 from serve_app.model.golden import Golden
-from serve_app.model.readiness import check_engine
+from serve_app.model.readiness import AGREEMENT, check_engine
 from tests.engines.deterministic import DeterministicEngine, Vector, unit_vector
 from tests.unit.serve_app.profiles import QWEN3
 from tests.unit.serve_app.slices import right_vectors, texts
@@ -63,6 +64,20 @@ def test_an_engine_whose_vectors_depend_on_the_batch_is_refused() -> None:
         check_engine(broken, PROFILE, None)
 
 
+def rounded(vectors: NDArray[np.float32], by: float) -> NDArray[np.float32]:
+    """Unit vectors that differ from the given ones by about so much in each number."""
+    vectors = (vectors + by * np.sign(vectors)).astype(np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def test_eight_bits_may_round_more_than_sixteen() -> None:
+    golden = Golden("qwen3", TEXTS, rounded(right_vectors(TEXTS, DIMENSIONS), 0.05))
+    check_engine(engine(), PROFILE, golden, AGREEMENT["fp8"])
+    with pytest.raises(SetupError, match=r"at least 0\.998 is needed"):
+        check_engine(engine(), PROFILE, golden)
+
+
 def test_an_engine_that_gives_every_text_the_same_vector_is_refused() -> None:
     same = DeterministicEngine(DIMENSIONS, vector_of=lambda ids, size: unit_vector(ids[:0], size))
     with pytest.raises(SetupError, match="the same vector for different texts"):
@@ -70,9 +85,7 @@ def test_an_engine_that_gives_every_text_the_same_vector_is_refused() -> None:
 
 
 def test_reference_vectors_may_differ_by_the_rounding_of_another_gpu() -> None:
-    vectors = right_vectors(TEXTS, DIMENSIONS)
-    vectors += 0.003 * np.sign(vectors)
-    check_engine(engine(), PROFILE, Golden("qwen3", TEXTS, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)))
+    check_engine(engine(), PROFILE, Golden("qwen3", TEXTS, rounded(right_vectors(TEXTS, DIMENSIONS), 0.003)))
 
 
 def test_a_model_that_does_not_reproduce_one_of_its_reference_vectors_is_refused() -> None:
