@@ -35,6 +35,7 @@ from serve_app.telemetry.recorder import Recorder
 
 MOST_QUANTUM_TOKENS = 2048  # beside interactive traffic, bulk gets no more at a time: enough to keep a GPU efficient
 LEAST_QUANTUM_TOKENS = {"gpu": 256, "cpu": 128}  # about where computing a step takes longer than reading the weights
+QUANTUM_S = {"gpu": 0.015, "cpu": 0.025}  # of which a step costs some milliseconds whatever it computes, more on a CPU
 GIL_SWITCH_S = 0.0005  # the default of 5 ms would let the engine thread keep the event loop waiting that long
 LEAVE_AFTER_S = 0.2  # time for the failures just delivered to reach their callers
 
@@ -192,8 +193,9 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _feed(engine: EmbeddingEngine, settings: ModelSettings) -> Feed:
     most = min(MOST_QUANTUM_TOKENS, engine.step_tokens // 2)
-    least = LEAST_QUANTUM_TOKENS["gpu" if settings.gpus_per_replica else "cpu"]
-    return Feed(engine.step_tokens, min(least, most), most, engine.capacity_tokens)
+    device = "gpu" if settings.gpus_per_replica else "cpu"
+    least = min(LEAST_QUANTUM_TOKENS[device], most)
+    return Feed(engine.step_tokens, least, most, engine.capacity_tokens, QUANTUM_S[device])
 
 
 def _leave() -> None:

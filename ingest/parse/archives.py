@@ -80,9 +80,8 @@ def _unpacked_bytes(content: bytes, part: ZipInfo) -> int:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     unpacked = taken = 0
     while not inflater.eof:
-        piece: bytes | memoryview = (
-            inflater.unconsumed_tail
-        )  # a copy of what is left of the piece, and so a piece must be small
+        # A copy of what is left of the piece, which is why pieces are small.
+        piece: bytes | memoryview = inflater.unconsumed_tail
         if not piece:
             piece = packed[taken : taken + _STEP]
             taken += len(piece)
