@@ -19,6 +19,7 @@ from benchmarks.ingest_engine import SLICES, save_slices
 from benchmarks.ingest_watch import busy_cpu_s
 from ingest.embedding.base import HandleAddress, describe
 from ingest.embedding.bulk import BulkEmbedder
+from ingest.embedding.transport import Vector
 from ingest.rows import CHUNK
 from ingest.settings import IngestSettings
 from ingest.sinks.base import CollectionSpec
@@ -28,7 +29,7 @@ from ingest.stages.embed import EmbedChunks
 from ingest.stages.parse import ParseAndChunk
 from ingest.stages.write import WriteChunks
 from ingest.work import Sealed, StageSetup, WorkUnit
-from serve_app.core.types import TokenIds, Vectors
+from serve_app.core.types import TokenIds
 
 BATCHES_AT_ONCE = 4  # what Ray Data keeps under way in an async stage
 
@@ -56,9 +57,9 @@ class Recorder:
     dimensions: int
     slices: list[list[TokenIds]] = field(default_factory=list)
 
-    async def send(self, texts: list[TokenIds], timeout_s: float) -> Vectors:  # noqa: ARG002 -- the port's signature
+    async def send(self, texts: list[TokenIds], timeout_s: float) -> list[Vector | None]:  # noqa: ARG002 -- the port's
         self.slices.append(texts)
-        return np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        return list(np.zeros((len(texts), self.dimensions), dtype=np.float32))
 
     async def close(self) -> None:
         """There is nothing to close."""

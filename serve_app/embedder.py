@@ -72,7 +72,7 @@ class Embedder:
         self._worker.set_max_queued_tokens(ReplicaLimits.model_validate(user_config).max_queued_tokens)
 
     async def embed(self, slice_: Slice) -> SliceAnswer:
-        """Vectors of the slice's texts, in order.
+        """Vectors of the slice's texts, in order, and which of them failed the checks.
 
         Raises InvalidRequest, Overloaded, DeadlineExceeded, EngineFailed or ReplicaUnavailable.
         """
@@ -84,7 +84,10 @@ class Embedder:
         answer: asyncio.Future[Vectors] = self._loop.create_future()
         self._waiters[job] = answer
         try:
-            return SliceAnswer(await answer, self._profile.fingerprint, self._worker.tokens_per_s, self._name)
+            vectors = await answer
+            return SliceAnswer(
+                vectors, self._profile.fingerprint, self._worker.tokens_per_s, self._name, faulty=job.faulty
+            )
         except asyncio.CancelledError:
             self._worker.abandon(job)
             raise

@@ -6,14 +6,11 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ingest.embedding.aimd import AimdWindow
 from ingest.embedding.base import Address, ServedModel
 from ingest.embedding.gate import SliceGate
 from ingest.embedding.patience import Patience
-from ingest.embedding.transport import Transport, open_transport
+from ingest.embedding.transport import Transport, Vector, open_transport
 from serve_app.core.errors import (
     BodyTooLarge,
     DeadlineExceeded,
@@ -21,20 +18,19 @@ from serve_app.core.errors import (
     InvalidRequest,
     Overloaded,
     ReplicaUnavailable,
-    RequestError,
     SetupError,
 )
 from serve_app.core.packing import pack
 from serve_app.core.retry import RetryBudget
-from serve_app.core.types import TokenIds, Vectors
+from serve_app.core.types import TokenIds
 
-Vector = NDArray[np.float32]  # (native dimensions,), unit norm
 SLICE_TOKENS = 16_384  # one full step of a GPU replica
 SLICE_TEXTS = 256
 LEAST_SLICE_TOKENS = 1_024  # a slow cluster gets smaller slices, down to this
 REFUSALS_OF_ONE_SIZE = 4
 MOST_FAILED_IN_A_ROW = 32  # texts, before the engine is suspected
 TEXT_AT_FAULT = (EngineFailed, InvalidRequest, BodyTooLarge)
+FAULTY_TWICE = "Their vectors are of the wrong size, not finite or not of unit length."
 Result = TypeVar("Result")
 
 
@@ -81,44 +77,69 @@ class BulkEmbedder:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def _isolate(self, texts: list[TokenIds]) -> list[Vector | None]:
-        """Halve a slice that fails until the one text is found that makes it fail."""
+    async def _isolate(self, texts: list[TokenIds], is_second_try: bool = False) -> list[Vector | None]:
+        """Texts that got faulty vectors are tried again. A slice that fails and names no text is halved until the one
+        is found that makes it fail.
+        """
         try:
-            return list(await self._send_patiently(texts))
+            found = await self._send_patiently(texts)
+            return found if is_second_try else await self._try_faulty_again(texts, found)
         except TEXT_AT_FAULT:
             if len(texts) == 1:
                 return [await self._try_alone_again(texts)]
         except (DeadlineExceeded, Overloaded):
             self._slice_tokens = max(LEAST_SLICE_TOKENS, min(self._slice_tokens, sum(map(len, texts)) // 2))
         middle = len(texts) // 2
-        return [*await self._isolate(texts[:middle]), *await self._isolate(texts[middle:])]
+        halves = texts[:middle], texts[middle:]
+        return [vector for half in halves for vector in await self._isolate(half, is_second_try)]
+
+    async def _try_faulty_again(self, texts: list[TokenIds], found: list[Vector | None]) -> list[Vector | None]:
+        """`found`, with the texts computed anew that have no vector: another replica may have a sound engine.
+
+        A known good text goes with them: a replica takes slices without any good vector for its own fault.
+        """
+        lost = [row for row, vector in enumerate(found) if vector is None]
+        if not lost:
+            return found
+        known = self._proven or []
+        again = await self._isolate([*known, *(texts[row] for row in lost)], is_second_try=True)
+        result = list(found)
+        for row, vector in zip(lost, again[len(known) :], strict=True):
+            result[row] = vector
+        if not any(vector is not None for vector in again):
+            await self._suspect_engine(len(lost), FAULTY_TWICE)
+        return result
 
     async def _try_alone_again(self, text: list[TokenIds]) -> Vector | None:
         """A text is given up only when it fails twice: a step of the engine takes down whatever else is in it."""
+        reason = FAULTY_TWICE
         try:
-            vectors = await self._send_patiently(text)
+            (vector,) = await self._send_patiently(text)
         except TEXT_AT_FAULT as error:
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row >= MOST_FAILED_IN_A_ROW:
-                await self._check_engine(error)
-            return None
-        first: Vector = vectors[0]
-        return first
+            vector, reason = None, error.message
+        if vector is None:
+            await self._suspect_engine(1, reason)
+        return vector
 
-    async def _check_engine(self, failure: RequestError) -> None:
+    async def _suspect_engine(self, failed_texts: int, reason: str) -> None:
+        """So many texts more have failed. Raises SetupError if it is no longer likely that they are to blame."""
+        self._failed_in_a_row += failed_texts
+        if self._failed_in_a_row >= MOST_FAILED_IN_A_ROW:
+            await self._check_engine(reason)
+
+    async def _check_engine(self, reason: str) -> None:
         """Raises SetupError unless a text that was embedded before still can be."""
         try:
-            if self._proven is not None:
-                await self._send_patiently(self._proven)
+            if self._proven is not None and (await self._send_patiently(self._proven))[0] is not None:
                 return
         except TEXT_AT_FAULT as error:
-            failure = error
+            reason = error.message
         raise SetupError(
-            f"The cluster failed {self._failed_in_a_row} texts in a row, each of them alone, so it is not the texts. "
-            f"{failure.message} Run it again when that is mended: what is stored stays."
-        ) from failure
+            f"The cluster failed {self._failed_in_a_row} texts in a row, each of them twice, so it is not the texts. "
+            f"{reason} Run it again when that is mended: what is stored stays."
+        )
 
-    async def _send_patiently(self, texts: list[TokenIds]) -> Vectors:
+    async def _send_patiently(self, texts: list[TokenIds]) -> list[Vector | None]:
         """Raises of RequestError only what waiting does not mend."""
         patience = Patience(self._timeout_s)
         self._budget.earn()
@@ -141,7 +162,7 @@ class BulkEmbedder:
                     if error.retry_after_s is not None or not self._budget.spend():
                         await asyncio.sleep(patience.after_failure(error))
 
-    async def _send(self, texts: list[TokenIds], patience: Patience) -> Vectors:
+    async def _send(self, texts: list[TokenIds], patience: Patience) -> list[Vector | None]:
         left_s = patience.begin()
         try:
             async with asyncio.timeout(left_s):
@@ -150,8 +171,10 @@ class BulkEmbedder:
             raise patience.lost("Its replicas do not answer.") from error
         self._window.succeeded()
         self._gate.open()
-        self._failed_in_a_row = 0
-        self._proven = texts[-1:]
+        good = next((text for text, vector in zip(texts, vectors, strict=True) if vector is not None), None)
+        if good is not None:
+            self._failed_in_a_row = 0
+            self._proven = [good]
         return vectors
 
 

@@ -9,9 +9,10 @@ import orjson
 from ingest.embedding.base import HttpAddress, ServedModel
 from ingest.embedding.http import headers, json_of, no_endpoint, no_url, nothing_there
 from ingest.embedding.refusals import refusal
+from ingest.embedding.transport import Vector
 from ingest.embedding.vectors import AS_BASE64, vectors_in
 from serve_app.core.errors import ReplicaUnavailable, SetupError
-from serve_app.core.types import TokenIds, Vectors
+from serve_app.core.types import TokenIds
 
 CONNECT_TIMEOUT_S = 10.0
 BULK = {"input_type": "document", "priority": "bulk", **AS_BASE64}
@@ -29,14 +30,15 @@ class HttpTransport:
             limits=httpx.Limits(max_connections=most_at_once, max_keepalive_connections=most_at_once),
         )
 
-    async def send(self, texts: list[TokenIds], timeout_s: float) -> Vectors:
+    async def send(self, texts: list[TokenIds], timeout_s: float) -> list[Vector | None]:
+        """A request with a faulty vector fails as a whole, so no vector is None."""
         answer = await self._post(self._body(texts), timeout_s)
         if answer.status_code != 200:
             raise refusal(answer)
         vectors = vectors_in(json_of(answer, self._url), len(texts), self._url)
         if vectors.shape[1] != self._served.native_dimensions:
             raise no_endpoint(self._url)
-        return vectors
+        return list(vectors)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingest.embedding.base import Address, HttpAddress, ServedModel
 from serve_app.core.errors import SetupError
-from serve_app.core.types import Priority, Slice, TokenIds, Vectors
+from serve_app.core.types import Priority, Slice, TokenIds
 from serve_app.dispatch.slice_client import embedder_handle, slice_sender
+
+Vector = NDArray[np.float32]  # (native dimensions,), unit norm
 
 
 class Transport(Protocol):
     """For one event loop."""
 
-    async def send(self, texts: list[TokenIds], timeout_s: float) -> Vectors:
-        """(texts, native dimensions), one row a text.
+    async def send(self, texts: list[TokenIds], timeout_s: float) -> list[Vector | None]:
+        """One vector a text, in order; None for a text of which the engine computed a faulty one.
 
         Raises Overloaded, ReplicaUnavailable or DeadlineExceeded if it may do better later; EngineFailed or
-        InvalidRequest if a text may be at fault; SetupError if the job cannot go on.
+        InvalidRequest if a text may be at fault and nobody says which; SetupError if the job cannot go on.
         """
 
     async def close(self) -> None: ...
@@ -39,14 +44,17 @@ class HandleTransport:
         self._send = slice_sender(embedder_handle(served.name))
         self._served = served
 
-    async def send(self, texts: list[TokenIds], timeout_s: float) -> Vectors:
+    async def send(self, texts: list[TokenIds], timeout_s: float) -> list[Vector | None]:
         answer = await self._send(Slice.of(texts, Priority.BULK, timeout_s))
         if answer.fingerprint != self._served.fingerprint:
             raise SetupError(
                 f"The replicas of {self._served.name} serve other weights or settings than when the job began, and "
                 "their vectors must not mix: run it again, for a collection of the new ones."
             )
-        return answer.vectors
+        vectors: list[Vector | None] = list(answer.vectors)
+        for row in answer.faulty:
+            vectors[row] = None
+        return vectors
 
     async def close(self) -> None:
         """A handle needs none."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from ingest.embedding.bulk import Vector, open_embedder
+from ingest.embedding.bulk import open_embedder
+from ingest.embedding.transport import Vector
 from ingest.rows import CHUNK, EMBEDDED, FAILED, FATE, KEPT, REWRITTEN, VECTOR, vector_column
 from ingest.sinks.registry import connect_sink
 from ingest.work import Sealed

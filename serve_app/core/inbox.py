@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serve_app.core.engine import UNBOUNDED_TOKENS
-from serve_app.core.types import Priority, Slice, TokenIds, Vectors
+from serve_app.core.types import NO_ROWS, Priority, Slice, TokenIds, Vectors
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One slice being worked on. `vectors` fills up row by row; `cursor` is the next text to hand to the engine."""
+    """One slice being worked on. `vectors` fills up row by row; `cursor` is the next text to hand to the engine.
+
+    `faulty` are the rows that failed the checks, known once none is missing.
+    """
 
     slice: Slice
     vectors: Vectors
@@ -22,6 +25,7 @@ class Job:
     offsets: list[int]  # the slice's, as plain numbers: they are read several times a text
     cursor: int = 0
     missing: int = 0  # rows not computed yet
+    faulty: frozenset[int] = NO_ROWS
     is_abandoned: bool = False
 
     @classmethod

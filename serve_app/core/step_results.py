@@ -8,7 +8,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.core.errors import EngineFailed, RequestError
+from serve_app.core.errors import RequestError
 from serve_app.core.in_engine import HeldText
 from serve_app.core.inbox import Job
 from serve_app.core.types import Priority, Vectors
@@ -37,7 +37,7 @@ class StepRows:
     ended: list[Job] = field(default_factory=list)
 
     def add(self, text: HeldText, vector: NDArray[np.float32]) -> None:
-        """A vector of another size leaves a row of NaN, which fails the check of its slice."""
+        """A vector of another size leaves a row of NaN, which fails the check."""
         job, priority = text.job, text.job.slice.priority
         self.texts[priority] += 1
         self.tokens[priority] += text.tokens
@@ -84,14 +84,19 @@ class Ledger:
         self.fault_run = FaultRun()
 
     def close_step(self, rows: StepRows, seconds: float) -> tuple[list[Outcome], StepReport]:
-        """Check the slices that ended in a step, and count all of it."""
+        """Check the slices that ended in a step, and count all of it. A faulty row is no failure of its slice: the job
+        names it, and only who asked for its text goes without a vector.
+        """
         outcomes: list[Outcome] = []
         faults = 0
         for job in rows.ended:
-            good = int(np.count_nonzero(_is_unit_norm(job.vectors)))
+            is_good = _is_unit_norm(job.vectors)
+            good = int(np.count_nonzero(is_good))
             self.fault_run.end_slice(job, good)
-            faults += job.slice.texts - good
-            outcomes.append((job, None if good == job.slice.texts else _faulty_slice()))
+            if good < job.slice.texts:
+                faults += job.slice.texts - good
+                job.faulty = frozenset(np.flatnonzero(~is_good).tolist())
+            outcomes.append((job, None))
         self.steps += 1
         for priority in Priority:
             self.texts[priority] += rows.texts[priority]
@@ -113,7 +118,3 @@ def _is_unit_norm(vectors: Vectors) -> NDArray[np.bool_]:
 
 def _digest(job: Job, row: int) -> bytes:
     return blake2b(job.text(row).tobytes(), digest_size=16).digest()
-
-
-def _faulty_slice() -> EngineFailed:
-    return EngineFailed("The engine computed a vector of the wrong size, not finite, or not of unit length.")

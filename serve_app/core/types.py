@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 InputType = Literal["document", "query"]
 TokenIds = NDArray[np.int32]  # (tokens,)
 Vectors = NDArray[np.float32]  # (texts, dimensions), one row a text
+NO_ROWS: frozenset[int] = frozenset()
 
 
 class Priority(IntEnum):
@@ -64,13 +65,15 @@ class SliceAnswer:
 
     `fingerprint` says which weights, tokenizer, pooling and dtype computed the vectors, so that a Router notices when
     replicas change under it. `tokens_per_s` is what this replica computed lately, 0.0 until it knows. `replica` is a
-    short name of the process, by which a sender counts those that answer.
+    short name of the process, by which a sender counts those that answer. `faulty` are the rows that failed the checks:
+    what stands in them means nothing, and the texts of the others must not suffer for it.
     """
 
-    vectors: Vectors  # (texts, native dimensions), unit norm
+    vectors: Vectors  # (texts, native dimensions), unit norm but for the faulty rows
     fingerprint: str
     tokens_per_s: float
     replica: str = ""
+    faulty: frozenset[int] = NO_ROWS
 
 
 @dataclass(frozen=True, slots=True)

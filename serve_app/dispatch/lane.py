@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serve_app.core.errors import DeadlineExceeded, ReplicaUnavailable
+from serve_app.core.errors import DeadlineExceeded, EngineFailed, ReplicaUnavailable
 from serve_app.core.fair_queue import FairQueue, Queued
 from serve_app.core.replica_count import ReplicaCount
 from serve_app.core.types import Priority, Slice, SliceAnswer, Vectors
 from serve_app.settings import LimitSettings
 
 REPLACED_RETRY_S = 5.0  # while replicas of two versions answer
+FAULTY_VECTOR = (
+    "The engine computed a vector of the wrong size, not finite or not of unit length for an input of this request: "
+    "leave that input out; to find it, send the inputs one by one."
+)
 NEARLY_AS_LARGE = 0.75  # two slices take turns at the engine; of very uneven ones, the small one is a wasted turn
 
 
@@ -153,11 +157,14 @@ class Lane:
         self.tokens_under_way -= hop.slice.tokens
 
     def deliver(self, hop: Hop, answer: SliceAnswer) -> None:
+        """Each request its rows. One that holds a faulty row fails, the others of the slice do not."""
         start = 0
         for ticket, rows in hop.parts:
             stop = start + len(rows)
             vectors = answer.vectors[start:stop]
-            if ticket.fits(vectors):
+            if answer.faulty and not answer.faulty.isdisjoint(range(start, stop)):
+                self.fail(ticket, EngineFailed(FAULTY_VECTOR))
+            elif ticket.fits(vectors):
                 ticket.fill(rows, vectors, answer.fingerprint)
             else:
                 message = "Replicas of two versions of the model answer: it is being replaced, try again soon."

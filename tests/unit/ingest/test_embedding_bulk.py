@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.embedding.bulk import MOST_FAILED_IN_A_ROW, SLICE_TEXTS, SLICE_TOKENS, BulkEmbedder
+from ingest.embedding.transport import Vector
 from serve_app.core.errors import (
     DeadlineExceeded,
     EmbedError,
@@ -20,7 +21,7 @@ from serve_app.core.errors import (
     ReplicaUnavailable,
     SetupError,
 )
-from serve_app.core.types import TokenIds, Vectors
+from serve_app.core.types import TokenIds
 from tests.unit.ingest.endpoint_server import POISON, vector_of
 
 SOON_S = 0.001
@@ -36,9 +37,10 @@ class Cluster:
         self.under_way = 0
         self.most_under_way = 0
         self.failure: Callable[[], EmbedError] = lambda: EngineFailed("A vector is not finite.")
+        self.names_faults = False
         self.most_tokens = 10**9
 
-    async def send(self, texts: list[TokenIds], timeout_s: float) -> Vectors:
+    async def send(self, texts: list[TokenIds], timeout_s: float) -> list[Vector | None]:
         assert timeout_s > 0
         self.sent.append(texts)
         self.under_way += 1
@@ -49,14 +51,17 @@ class Cluster:
         finally:
             self.under_way -= 1
 
-    def _vectors(self, texts: list[TokenIds]) -> Vectors:
+    def _vectors(self, texts: list[TokenIds]) -> list[Vector | None]:
         if self.told:
             raise self.told.popleft()
-        if any(POISON in text for text in texts):
+        if not self.names_faults and any(POISON in text for text in texts):
             raise self.failure()
         if sum(map(len, texts)) > self.most_tokens:
             raise DeadlineExceeded("Too slow.")
-        return np.stack([vector_of(text) for text in texts])
+        return [None if self.is_faulty(text) else vector_of(text) for text in texts]
+
+    def is_faulty(self, text: TokenIds) -> bool:
+        return POISON in text
 
     async def close(self) -> None:
         pass
@@ -132,6 +137,80 @@ def test_one_bad_text_of_a_full_slice_costs_few_requests() -> None:
     assert len(cluster.sent) <= 1 + 2 * 8 + 1
 
 
+class Naming(Cluster):
+    """Tells which texts got faulty vectors; the first `ill` of its slices have no good one."""
+
+    def __init__(self, ill: int = 0) -> None:
+        super().__init__()
+        self.names_faults = True
+        self._ill = ill
+
+    def is_faulty(self, text: TokenIds) -> bool:
+        return len(self.sent) <= self._ill or super().is_faulty(text)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.integers(min_value=0, max_value=40), max_size=41))
+def test_texts_that_the_cluster_names_are_left_out_and_no_other_is_lost(bad: set[int]) -> None:
+    texts = poisoned(texts_of(*range(1, 42)), *bad)
+
+    async def good_then_all() -> Any:
+        embedder = BulkEmbedder(Naming(), 4, 60.0)
+        await embedder.embed(texts_of(3))
+        return await embedder.embed(texts)
+
+    assert_right(run(good_then_all()), texts, *bad)
+
+
+def test_texts_that_are_named_cost_one_more_slice_with_a_good_text_in_front_so_that_no_replica_blames_itself() -> None:
+    cluster, texts = Naming(), poisoned(texts_of(*[5] * 256), 7, 77, 177)
+    assert_right(embed(cluster, texts), texts, 7, 77, 177)
+    whole, again = cluster.sent
+    assert len(whole) == 256
+    assert [POISON in text for text in again] == [False, True, True, True]
+
+
+def test_a_text_that_is_faulty_once_is_not_given_up() -> None:
+    cluster, texts = Naming(ill=1), texts_of(1, 2, 3)
+    assert_right(embed(cluster, texts), texts)
+    assert [len(slice_) for slice_ in cluster.sent] == [3, 3]
+
+
+def test_a_cluster_whose_vectors_are_all_faulty_ends_the_job() -> None:
+    with pytest.raises(SetupError, match=r"40 texts in a row.* not finite or not of unit length"):
+        embed(Naming(ill=10**9), texts_of(*[5] * 40))
+
+
+def test_a_cluster_whose_vectors_become_all_faulty_ends_the_job() -> None:
+    cluster = Naming()
+
+    async def good_then_ill() -> None:
+        embedder = BulkEmbedder(cluster, 1, 60.0)
+        await embedder.embed(texts_of(5))
+        cluster._ill = 10**9
+        for _ in range(MOST_FAILED_IN_A_ROW):
+            await embedder.embed(texts_of(6))
+
+    with pytest.raises(SetupError, match=rf"{MOST_FAILED_IN_A_ROW} texts in a row"):
+        run(good_then_ill())
+
+
+def test_many_texts_that_are_named_never_end_the_job_while_a_good_one_succeeds() -> None:
+    texts = poisoned(texts_of(*[5] * 300), *range(1, 300))
+    assert_right(embed(Naming(), texts, in_flight=1), texts, *range(1, 300))
+
+
+def test_a_slice_that_fails_while_named_texts_are_tried_again_is_halved() -> None:
+    class FailsOnce(Naming):
+        def _vectors(self, texts: list[TokenIds]) -> list[Vector | None]:
+            if len(self.sent) == 2:
+                raise EngineFailed("The step failed.")
+            return super()._vectors(texts)
+
+    texts = poisoned(texts_of(1, 2, 3, 4), 1, 2)
+    assert_right(embed(FailsOnce(), texts), texts, 1, 2)
+
+
 def test_a_refused_text_is_isolated_as_well() -> None:
     cluster, texts = Cluster(), poisoned(texts_of(1, 2, 3), 1)
     cluster.failure = lambda: InvalidRequest("A token id outside the vocabulary.")
@@ -198,7 +277,7 @@ def test_nothing_is_sent_before_the_time_a_full_cluster_asked_for() -> None:
     class Watched(Cluster):
         times: list[float]
 
-        async def send(self, texts: list[TokenIds], timeout_s: float) -> Vectors:
+        async def send(self, texts: list[TokenIds], timeout_s: float) -> list[Vector | None]:
             self.times = [*getattr(self, "times", []), asyncio.get_running_loop().time()]
             return await super().send(texts, timeout_s)
 
@@ -254,7 +333,7 @@ def test_what_is_too_slow_as_one_slice_is_sent_in_smaller_ones() -> None:
 
 def test_what_never_finds_room_as_one_slice_is_sent_in_smaller_ones() -> None:
     class SmallQueue(Cluster):
-        def _vectors(self, texts: list[TokenIds]) -> Vectors:
+        def _vectors(self, texts: list[TokenIds]) -> list[Vector | None]:
             if sum(map(len, texts)) > 4_000:
                 raise Overloaded("Full.", retry_after_s=SOON_S)
             return super()._vectors(texts)
@@ -267,7 +346,7 @@ def test_what_never_finds_room_as_one_slice_is_sent_in_smaller_ones() -> None:
 def test_what_ends_the_job_cancels_the_other_slices() -> None:
     cluster = Cluster()
 
-    async def hanging(texts: list[TokenIds], timeout_s: float) -> Vectors:
+    async def hanging(texts: list[TokenIds], timeout_s: float) -> list[Vector | None]:
         cluster.under_way += 1
         if cluster.under_way == 2:
             raise SetupError("The key is refused.")

@@ -215,7 +215,7 @@ def test_tokens_that_cannot_be_had_end_the_job(endpoint: Endpoint, answer: Told)
 
 def test_a_slice_goes_as_token_ids_in_the_bulk_class_and_comes_back_in_order(endpoint: Endpoint) -> None:
     found = run(send(endpoint, TEXTS))
-    assert found.dtype == np.float32
+    assert {vector.dtype for vector in found} == {np.dtype(np.float32)}
     assert np.array_equal(found, np.stack([vector_of(text) for text in TEXTS]))
     (body,) = endpoint.bodies
     assert body == {
@@ -326,12 +326,15 @@ def test_a_corpus_is_embedded_past_refusals_and_a_bad_text_on_few_connections(en
 # Handles
 
 
-def handle_transport(monkeypatch: pytest.MonkeyPatch, fingerprint: str) -> tuple[HandleTransport, list[Slice]]:
+def handle_transport(
+    monkeypatch: pytest.MonkeyPatch, fingerprint: str, *faulty: int
+) -> tuple[HandleTransport, list[Slice]]:
     sent: list[Slice] = []
 
     async def replica(slice_: Slice) -> SliceAnswer:
         sent.append(slice_)
-        return SliceAnswer(np.ones((slice_.texts, DIMENSIONS), dtype=np.float32), fingerprint, 0.0)
+        vectors = np.ones((slice_.texts, DIMENSIONS), dtype=np.float32)
+        return SliceAnswer(vectors, fingerprint, 0.0, faulty=frozenset(faulty))
 
     monkeypatch.setattr("ingest.embedding.transport.embedder_handle", lambda name: name)
     monkeypatch.setattr("ingest.embedding.transport.slice_sender", lambda _: replica)
@@ -342,8 +345,13 @@ def handle_transport(monkeypatch: pytest.MonkeyPatch, fingerprint: str) -> tuple
 
 def test_a_slice_over_a_handle_is_bulk_with_the_time_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     transport, sent = handle_transport(monkeypatch, SERVED.fingerprint)
-    assert run(transport.send(TEXTS, 5.0)).shape == (3, DIMENSIONS)
+    assert [vector.shape for vector in run(transport.send(TEXTS, 5.0))] == [(DIMENSIONS,)] * 3
     assert (sent[0].priority.label, sent[0].timeout_s, sent[0].tokens) == ("bulk", 5.0, 6)
+
+
+def test_a_faulty_vector_never_leaves_the_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport, _ = handle_transport(monkeypatch, SERVED.fingerprint, 1)
+    assert [vector is None for vector in run(transport.send(TEXTS, 5.0))] == [False, True, False]
 
 
 def test_vectors_of_other_weights_than_at_the_start_end_the_job(monkeypatch: pytest.MonkeyPatch) -> None:

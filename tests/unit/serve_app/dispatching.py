@@ -6,8 +6,11 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import wraps
 from typing import Any, cast
+
+import numpy as np
 
 from serve_app.core.profile import ModelProfile
 from serve_app.core.replica_count import ReplicaCount
@@ -57,6 +60,13 @@ class Replica:
     def sent(self) -> list[list[int]]:
         """The names of the texts of each slice so far."""
         return [names_of(slice_) for slice_ in self.slices]
+
+    async def answer_with_faulty(self, index: int, *names: int) -> None:
+        """The texts of these names get vectors that mean nothing."""
+        right = answer_to(self.slices[index])
+        rows = [row for row, name in enumerate(self.sent[index]) if name in names]
+        right.vectors[rows] = np.nan
+        await self.answer_with(index, replace(right, faulty=frozenset(rows)))
 
     async def answer(
         self, *indices: int, fingerprint: str = "v1", tokens_per_s: float = 0.0, dimensions: int = DIMENSIONS

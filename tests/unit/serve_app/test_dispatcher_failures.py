@@ -253,6 +253,39 @@ async def test_answers_of_two_widths_fail_their_request_and_nobody_else() -> Non
 
 
 @on_a_loop
+async def test_of_the_requests_that_share_a_slice_only_those_with_a_faulty_text_fail() -> None:
+    replica = Replica()
+    dispatcher = dispatcher_of(replica)
+    first = await start(dispatcher, [text(1, 5)])
+    given = [texts(10, [5]), texts(20, [5, 5, 5]), texts(30, [5, 5]), texts(40, [5])]
+    before, several, after, alone = [await start(dispatcher, of_one) for of_one in given]
+    await replica.answer(0)
+    await first
+    assert replica.sent[1] == [10, 20, 21, 22, 30, 31, 40]
+    await replica.answer_with_faulty(1, 21, 40)
+    for task, of_one in ((before, given[0]), (after, given[2])):
+        np.testing.assert_array_equal((await task).vectors, right_vectors(of_one))
+    for task in (several, alone):
+        with pytest.raises(EngineFailed, match="for an input of this request"):
+            await task
+    assert len(replica.sent) == 2  # what is faulty once is so again: nothing is computed for it a second time
+
+
+@on_a_loop
+async def test_a_request_with_a_faulty_text_takes_nothing_more_of_the_queue() -> None:
+    replica = Replica()
+    dispatcher = dispatcher_of(replica, limits_of(slice_texts=2))
+    large = await start(dispatcher, texts(10, [5] * 6))
+    other = await start(dispatcher, [text(1, 5)])
+    await replica.answer_with_faulty(0, 11)
+    with pytest.raises(EngineFailed):
+        await large
+    await replica.answer(1)
+    np.testing.assert_array_equal((await other).vectors, right_vectors([text(1, 5)]))
+    assert sum(map(len, replica.sent)) <= 4
+
+
+@on_a_loop
 async def test_an_answer_that_cannot_be_read_does_not_stop_the_queue() -> None:
     replica = Replica()
     failures: list[BaseException] = []

@@ -174,6 +174,25 @@ async def test_a_follower_of_a_failed_leader_computes_for_itself() -> None:
 
 
 @on_a_loop
+async def test_a_faulty_text_fails_those_who_ask_for_it_and_is_neither_kept_nor_given_to_others() -> None:
+    replica = Replica()
+    source = source_of(replica)
+    leader = await ask(source, texts(1, [5, 5]))
+    innocent, guilty = await ask(source, [text(1, 5)]), await ask(source, texts(2, [5, 5]))
+    await replica.answer(1)
+    await replica.answer_with_faulty(0, 2)
+    assert replica.sent == [[1, 2], [3], [1, 2]]
+    await replica.answer_with_faulty(2, 2)
+    await expect(innocent, [text(1, 5)], computed_texts=1)
+    for task in (leader, guilty):
+        with pytest.raises(EngineFailed, match="for an input of this request"):
+            await task
+    again = await ask(source, [text(2, 5)])
+    await replica.answer(3)
+    await expect(again, [text(2, 5)], computed_texts=1)
+
+
+@on_a_loop
 async def test_a_leader_whose_time_is_up_does_not_take_its_follower_along() -> None:
     replica = Replica()
     source = source_of(replica)

@@ -60,7 +60,8 @@ def test_slices_that_end_in_one_step_count_one_by_one() -> None:
     ledger = Ledger()
     jobs = [ended(interactive(10, [2, 2]), 0, 1), ended(interactive(20, [2]), 0), ended(interactive(30, [2]), 0)]
     outcomes, report = ledger.close_step(StepRows(ended=jobs), 0.01)
-    assert [error is not None for _, error in outcomes] == [True] * 3
+    assert outcomes == [(job, None) for job in jobs]
+    assert [job.faulty for job in jobs] == [{0, 1}, {0}, {0}]
     assert report.faults == 4
     assert ledger.fault_run.blames_engine
 
