@@ -31,10 +31,25 @@ def to_request_error(error: Exception) -> RequestError:
 
 
 def error_response(error: Exception) -> Response:
-    """What went wrong inside is logged by its kind and place: its message may quote a text."""
+    """For an error that ends here: what went wrong inside is logged."""
+    if to_request_error(error).status == 500:
+        log_failure(error)
+    return _response(error)
+
+
+def log_failure(error: Exception) -> None:
+    log.error("request failed: %s", _kind_and_place(error))
+
+
+def _kind_and_place(error: BaseException) -> str:
+    """Of it and, before that, of what it came from. Never a message: that may quote a text."""
+    told = f"{type(error).__name__}\n{''.join(format_tb(error.__traceback__))}"
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return told if before is None else f"{_kind_and_place(before)}and then {told}"
+
+
+def _response(error: Exception) -> Response:
     known = to_request_error(error)
-    if known.status == 500:
-        log.error("request failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
     headers = {}
     if known.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(known.retry_after_s)))
@@ -44,5 +59,10 @@ def error_response(error: Exception) -> Response:
 
 
 async def answer_error(_: Request, error: Exception) -> Response:
-    """As a handler of exceptions, for Starlette."""
+    """As a handler of exceptions that end here, for Starlette."""
     return error_response(error)
+
+
+async def answer_crash(_: Request, error: Exception) -> Response:
+    """As Starlette's handler of all others. It raises them again, so that whoever called it all can log them."""
+    return _response(error)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -25,7 +24,7 @@ from serve_app.http.body import BodyBudget, Headers, read_body, while_connected
 from serve_app.http.keys import Scope as KeyScope
 from serve_app.http.observer import RequestObserver, Seen
 from serve_app.http.openapi import openapi_document
-from serve_app.http.problems import JSON, answer_error, error_response, to_request_error
+from serve_app.http.problems import JSON, answer_crash, answer_error, error_response, log_failure, to_request_error
 from serve_app.http.responses import Encoding, encode_response, encode_tokens
 from serve_app.http.schemas import EmbeddingRequest, TokenizeRequest, parse_request
 from serve_app.settings import LimitSettings
@@ -68,7 +67,7 @@ class HttpSurface:
         self._observer = RequestObserver(router.recorder, settings.observability)
         self._encoders = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._rest = self._build_rest()
-        self._hot = ServerErrorMiddleware(self._embeddings, handler=answer_error)
+        self._hot = ServerErrorMiddleware(self._embeddings, handler=answer_crash)
         # Serve names the routes in its own metrics by these.
         self.routes: list[BaseRoute] = [
             *(Route(path, self._embeddings, methods=["POST"]) for path in EMBEDDINGS),
@@ -85,8 +84,10 @@ class HttpSurface:
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(Exception):  # it has been answered and logged; Serve would log it again, with what it says
+        try:
             await self._entry(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 -- answered, or too late for that; Serve would log what it says
+            log_failure(error)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in EMBEDDINGS:
@@ -161,8 +162,9 @@ class HttpSurface:
             rest.add_route(path, self._guarded(handler, SCOPES[path]), methods=[method])
         for path in EMBEDDINGS:
             rest.add_route(path, _takes_post)
-        for kind in (RequestError, HTTPException, TimeoutError, Exception):
+        for kind in (RequestError, HTTPException, TimeoutError):
             rest.add_exception_handler(kind, answer_error)
+        rest.add_exception_handler(Exception, answer_crash)
         return rest
 
     def _guarded(self, handler: Handler, scope: KeyScope | None) -> Handler:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import Route
+from starlette.types import Message, Send
 
 from cluster.commands.keys import create_key
-from serve_app.core.errors import Overloaded
+from serve_app.core.errors import EngineFailed, Overloaded
 from serve_app.core.types import Priority, Slice, SliceAnswer, TokenIds
 from serve_app.http.body import BodyBudget
 from serve_app.http.keys import Scope
@@ -332,6 +333,67 @@ def test_a_failure_while_tokenising_is_an_error_without_details(
 
     assert error(response) == (500, None, "internal_error")
     assert_told_without_its_message(caplog, ValueError, "in fail")
+
+
+async def hung_up(_: Message) -> None:
+    raise ConnectionError(CANARY)
+
+
+@pytest.mark.parametrize("kind", [ValueError, TimeoutError, Overloaded])
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/tokenize", "/health"])
+def test_an_answer_that_breaks_off_is_told_once_by_kind_and_place(
+    path: str, kind: type[Exception], app: HttpSurface, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[str] = []
+
+    async def break_off(message: Message) -> None:
+        sent.append(message["type"])
+        if message["type"] == "http.response.body":
+            raise kind(CANARY)
+
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        call(app, path, break_off)
+
+    assert sent == ["http.response.start", "http.response.body"]
+    assert_told_without_its_message(caplog, kind, "in break_off")
+
+
+def test_a_refusal_that_cannot_be_sent_is_told_once(app: HttpSurface, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        call(app, "/v1/embeddings", hung_up, b"{}")
+    assert_told_without_its_message(caplog, ConnectionError, "in hung_up")
+
+
+def test_a_failure_whose_answer_cannot_be_sent_is_told_with_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: Slice) -> SliceAnswer:
+        raise KeyError(CANARY)
+
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        call(surface(settings(tmp_path), FakeHandle(fail)), "/v1/embeddings", hung_up)
+    assert_told_without_its_message(caplog, KeyError, "in fail")
+    assert_told_without_its_message(caplog, ConnectionError, "in hung_up")
+
+
+def test_what_a_replica_failed_of_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: Slice) -> SliceAnswer:
+        raise EngineFailed(CANARY)
+
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        assert embed(surface(settings(tmp_path), FakeHandle(fail))).status_code == 500
+    assert_told_without_its_message(caplog, EngineFailed, "in fail")
+
+
+def call(app: HttpSurface, path: str, send: Send, body: bytes = b'{"model": "qwen3", "input": "late"}') -> None:
+    """One request whose answer goes to `send`."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    method = "POST" if path in {"/v1/embeddings", "/v1/tokenize"} else "GET"
+    scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b"", "root_path": ""}
+    asyncio.run(app(scope, receive, send))
 
 
 def assert_told_without_its_message(caplog: pytest.LogCaptureFixture, kind: type[Exception], place: str) -> None:
