@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,7 +25,8 @@ class BeforeServe:
     Serve starts two tasks and a queue for every request, only to notice a client that leaves. `while_connected` does
     so once a request has taken long enough for it to matter.
 
-    A request id that nobody should see in a log goes: Serve then makes one, for the log and for the answer.
+    A request id that nobody should see in a log goes: Serve then makes one, for the log and for the answer. Of several,
+    the first stays: the answer would repeat another one than the log.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -31,10 +34,16 @@ class BeforeServe:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope["headers"] = [*filter(_is_kept, scope["headers"]), WATCHED_HERE]
+            scope["headers"] = [*_kept(scope["headers"]), WATCHED_HERE]
         await self._app(scope, receive, send)
 
 
-def _is_kept(header: tuple[bytes, bytes]) -> bool:
-    name, value = header
-    return name not in LIMIT_HEADERS and (name != REQUEST_ID_HEADER or is_request_id(value))
+def _kept(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    has_id = False
+    for name, value in headers:
+        if name == REQUEST_ID_HEADER:
+            if has_id or not is_request_id(value):
+                continue
+            has_id = True
+        if name not in LIMIT_HEADERS:
+            yield name, value

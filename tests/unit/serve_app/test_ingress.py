@@ -9,6 +9,7 @@ from serve_app.core.errors import ClientGone
 from serve_app.http import body
 from serve_app.http.body import while_connected
 from serve_app.http.ingress import middlewares
+from serve_app.telemetry.access_log import request_id_from
 
 TIMEOUT, WATCH = b"x-request-timeout-seconds", b"x-request-disconnect-disabled"
 REQUEST_ID = b"x-request-id"
@@ -48,6 +49,13 @@ def test_a_harmless_request_id_of_the_clients_is_kept() -> None:
 @pytest.mark.parametrize("given", [b"", b"bad id;<x>", b"i" * 129, b"a\n", b"\xc3\xa9"])
 def test_any_other_request_id_goes_so_that_serve_makes_one(given: bytes) -> None:
     assert headers_behind([(REQUEST_ID, given), (b"host", b"x")]) == [(b"host", b"x"), (WATCH, b"?1")]
+
+
+@pytest.mark.parametrize("given", [[b"first", b"second"], [b"bad id", b"first", b"second", b"bad id"]])
+def test_of_several_request_ids_the_first_harmless_one_is_the_only_one_for_answer_and_log(given: list[bytes]) -> None:
+    behind = headers_behind([(REQUEST_ID, value) for value in given])
+    assert behind == [(REQUEST_ID, b"first"), (WATCH, b"?1")]
+    assert request_id_from(dict(behind).items()) == "first"
 
 
 async def answered_after(seconds: float) -> str:
