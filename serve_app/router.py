@@ -129,7 +129,7 @@ class Router:
         me = serve.get_replica_context()
         routers: EmbedderHandle = serve.get_deployment_handle(me.deployment, app_name=me.app_name)
         sleepers = [model.deployment for model in self.settings.models if _may_sleep(model)]
-        return await gather([routers, *self._handles.values()], sleepers)
+        return await gather([routers, *self._handles.values()], me.replica_id.unique_id, sleepers)
 
     def _open(self, model: ModelSettings, handle: EmbedderHandle) -> ModelRoute:
         scaling = model.autoscaling

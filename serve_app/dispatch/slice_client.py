@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import grpc
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
+from ray.serve._private.replica_result import ReplicaResult
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -30,6 +31,7 @@ HOP_ERRORS = (RayError, RayServeException, grpc.RpcError, RuntimeError)
 REFUSED_BY_GRPC = frozenset(  # the message was at fault, and would be at the next replica
     {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
 )
+DESCRIBE_LIMIT_S = 2.0  # of one replica among several; it answers from its event loop in milliseconds
 T = TypeVar("T")
 
 
@@ -112,14 +114,35 @@ def profile_reader(handle: EmbedderHandle) -> Callable[[], Awaitable[ModelProfil
     return describe
 
 
+async def ask_every_replica(handle: EmbedderHandle, method: str, limit_s: float) -> list[Any]:
+    """What each replica answers to a method without parameters, or the exception that it answered with: TimeoutError
+    for one that has not within `limit_s`.
+
+    Raises one of HOP_ERRORS if the replicas cannot be asked, TimeoutError if Serve does not tell in time who they are.
+    """
+    deadline = asyncio.get_running_loop().time() + limit_s
+    async with asyncio.timeout_at(deadline):
+        # Serve 2.60 has no public way to have the answers of some: `results_async` waits for all, or gives all up.
+        calls = await handle.broadcast(method)._fetch_replica_results_async()
+    return await asyncio.gather(*(_answer_of(call, deadline) for call in calls), return_exceptions=True)
+
+
+async def _answer_of(call: ReplicaResult, deadline: float) -> Any:
+    async with asyncio.timeout_at(deadline):
+        return await call.get_async()  # type: ignore[no-untyped-call]
+
+
 def awake_profile_reader(handle: EmbedderHandle) -> Callable[[], Awaitable[ModelProfile]]:
     """As `profile_reader`, but it raises ReplicaUnavailable while there is no replica, and so makes none start."""
 
     async def describe() -> ModelProfile:
-        profiles = await _translated(handle.broadcast("describe").results_async())
-        if not profiles:
+        try:
+            told = await ask_every_replica(handle, "describe", DESCRIBE_LIMIT_S)
+        except (*HOP_ERRORS, TimeoutError) as error:
+            raise _gone() from error
+        profile: ModelProfile | None = next((answer for answer in told if isinstance(answer, ModelProfile)), None)
+        if profile is None:
             raise _gone()
-        profile: ModelProfile = profiles[0]
         return profile
 
     return describe

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 Kind = Literal["counter", "gauge", "histogram"]
 # fmt: off
 Unit = Literal[
-    "requests", "slices", "texts", "tokens", "vectors", "files", "chunks", "runs",
+    "requests", "slices", "texts", "tokens", "vectors", "replicas", "files", "chunks", "runs",
     "bytes", "seconds", "tokens/s", "ratio",
 ]
 # fmt: on
@@ -57,6 +57,9 @@ CACHE_MISSES = Metric("embed_cache_misses", "counter", "texts", "Texts looked up
 CACHE_BYTES = Metric("embed_cache_bytes", "gauge", "bytes", "Size of the cache.", BY_MODEL)
 REJECTIONS = Metric("embed_rejections", "counter", "requests", "Requests refused, by error code.", ("reason",))
 RETRIES = Metric("embed_retries", "counter", "slices", "Slices sent again after a replica died.", BY_MODEL)
+SCRAPE_MISSING = Metric(  # not recorded, but told by the scrape it is about
+    "embed_scrape_missing", "gauge", "replicas", "Replicas that this scrape asked in vain.", ("deployment",)
+)
 # Embedder
 ENGINE_TOKENS = Metric("embed_engine_tokens", "counter", "tokens", "Tokens computed.", BY_CLASS)
 ENGINE_TEXTS = Metric("embed_engine_texts", "counter", "texts", "Texts computed.", BY_CLASS)

@@ -343,7 +343,7 @@ def test_names_are_unique_and_leave_suffixes_to_the_exporters() -> None:
 
 def test_labels_leave_room_for_the_ones_added_on_the_way() -> None:
     assert {label for metric in metrics.ALL for label in metric.labels} == {
-        "model", "class", "status", "kind", "reason", "collection", "outcome"
+        "model", "class", "status", "kind", "reason", "collection", "outcome", "deployment"
     }  # fmt: skip
 
 
