@@ -1,10 +1,10 @@
-"""The OpenAPI document behind /docs, made from the wire models: the routes are plain ASGI, so it is told here."""
+"""The OpenAPI document, made from the wire models: the routes are plain ASGI, so it is told here."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from serve_app.core.errors import RequestError
+from serve_app.core.errors import ModelNotFound, RequestError
 from serve_app.http.schemas import EmbeddingRequest, TextRequest, TokenizeRequest
 
 Document = dict[str, Any]
@@ -53,6 +53,7 @@ def _operation(
 ) -> Operation:
     content = {"application/json": _ref(answer)} if answer else {"text/plain": {"schema": {"type": "string"}}}
     names = {kind.status: kind.__name__ for kind in _kinds(RequestError)}
+    names[404] = ModelNotFound.__name__  # what is told here is an address that there is
     responses: Document = {"200": {"description": "OK", "content": content}}
     for status in errors:
         responses[str(status)] = {"description": names[status], "content": {"application/json": _ref("Error")}}

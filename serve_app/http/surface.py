@@ -14,13 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.core.errors import ClientGone, MethodNotAllowed, RequestError
 from serve_app.dispatch.vector_source import CacheMode
 from serve_app.http.body import BodyBudget, Headers, read_body, while_connected
+from serve_app.http.docs_page import CONTENT_POLICY, docs_page
 from serve_app.http.keys import Scope as KeyScope
 from serve_app.http.observer import RequestObserver, Seen
 from serve_app.http.openapi import openapi_document
@@ -48,7 +49,6 @@ SCOPES: dict[str, KeyScope | None] = {
     "/health": None,
     "/ready": None,
     "/docs": None,
-    "/docs/oauth2-redirect": None,
     "/openapi.json": None,
 }
 
@@ -148,7 +148,9 @@ class HttpSurface:
         return self._router.keys.authorize(header.decode("latin-1") if header is not None else None, scope)
 
     def _build_rest(self) -> FastAPI:
-        rest = FastAPI(title=TITLE, version=API_VERSION, docs_url="/docs", redoc_url=None)
+        rest = FastAPI(
+            title=TITLE, version=API_VERSION, docs_url=None, redoc_url=None
+        )  # its pages load scripts from a CDN
         document = openapi_document(TITLE, API_VERSION)
         rest.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way to bring one's own
         for path, handler, method in (
@@ -158,6 +160,7 @@ class HttpSurface:
             ("/metrics", self._metrics, "GET"),
             ("/health", self._health, "GET"),
             ("/ready", self._ready, "GET"),
+            ("/docs", _page(docs_page(document)), "GET"),
         ):
             rest.add_route(path, self._guarded(handler, SCOPES[path]), methods=[method])
         for path in EMBEDDINGS:
@@ -196,6 +199,13 @@ class HttpSurface:
 
     async def _ready(self, _: Request) -> Response:
         return _json({"status": "ready", "models": await self._router.check_ready()})
+
+
+def _page(content: str) -> Handler:
+    async def page(_: Request) -> Response:
+        return HTMLResponse(content, headers={"Content-Security-Policy": CONTENT_POLICY})
+
+    return page
 
 
 async def _takes_post(request: Request) -> Response:
