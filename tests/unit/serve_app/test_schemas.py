@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -171,6 +174,41 @@ def test_an_unknown_field_that_is_near_to_nothing_is_refused_with_all_known_ones
 
 def test_a_very_long_field_name_is_not_repeated_in_full() -> None:
     assert refusal(body(**{"z" * 10_000: 1})).param == "z" * 64
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [body(**{"z" * 2**20: 1}), body(**{f"z{number}": 1 for number in range(50_000)})],
+    ids=["a very long name", "very many names"],
+)
+def test_unknown_fields_cost_little_more_than_reading_them(raw: bytes) -> None:
+    refusal(body(z=1))  # so that what is kept for ever is there already
+    tracemalloc.start()
+    try:
+        refusal(raw)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * len(raw)
+
+
+@pytest.mark.parametrize("field", ["input", "user", "unknown"])
+def test_no_garbage_is_looked_for_while_a_body_of_very_many_lists_is_read(field: str) -> None:
+    looks: list[str] = []
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        looks.append(phase)
+
+    raw = body(**{field: [[]] * 200_000})
+    gc.callbacks.append(note)
+    try:
+        with suppress(InvalidRequest):
+            parse(raw)
+        seen = list(looks)
+    finally:
+        gc.callbacks.remove(note)
+    assert len(seen) <= 2  # one, right after it
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize(
