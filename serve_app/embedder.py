@@ -22,12 +22,12 @@ from serve_app.core.inbox import Feed, Job
 from serve_app.core.profile import ModelProfile
 from serve_app.core.replica_load import ReplicaLoad
 from serve_app.core.step_results import Outcome, StepReport
-from serve_app.core.types import ReplicaCounters, Slice, SliceAnswer, Vectors
+from serve_app.core.types import Priority, ReplicaCounters, Slice, SliceAnswer, Vectors
 from serve_app.core.worker import EngineWorker, WorkerLimits, engine_is_gone
 from serve_app.engines.vllm_engine import VllmEngine
 from serve_app.model.checkpoint import locate, read_profile
 from serve_app.model.golden import read_golden
-from serve_app.model.readiness import AGREEMENT, check_engine
+from serve_app.model.readiness import AGREEMENT, check_engine, probe_texts
 from serve_app.settings import ModelSettings, ReplicaLimits
 from serve_app.telemetry.engine_metrics import EngineMetrics
 from serve_app.telemetry.ray_metrics import RayMetrics
@@ -37,6 +37,7 @@ MOST_QUANTUM_TOKENS = 2048  # beside interactive traffic, bulk gets no more at a
 LEAST_QUANTUM_TOKENS = {"gpu": 256, "cpu": 128}  # about where computing a step takes longer than reading the weights
 QUANTUM_S = {"gpu": 0.015, "cpu": 0.025}  # of which a step costs some milliseconds whatever it computes, more on a CPU
 GIL_SWITCH_S = 0.0005  # the default of 5 ms would let the engine thread keep the event loop waiting that long
+PROOF_LIMIT_S = 20.0  # Serve waits 30 s for a health check; what is interactive has its turn long before
 LEAVE_AFTER_S = 0.2  # time for the failures just delivered to reach their callers
 
 log = logging.getLogger("ray.serve")
@@ -53,6 +54,7 @@ class Embedder:
         with _no_garbage_collection():
             engine = VllmEngine(settings, self._profile)
         check_engine(engine, self._profile, golden, AGREEMENT[settings.engine.quantization])
+        self._proof = Slice.of(probe_texts(engine, self._profile), Priority.INTERACTIVE, PROOF_LIMIT_S)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_leaving = False
         self._waiters: dict[Job, asyncio.Future[Vectors]] = {}
@@ -131,8 +133,17 @@ class Embedder:
             raise EngineFailed("The engine works on texts and has computed nothing for too long.")
         if not worker.is_serving:
             raise EngineFailed("The engine has stopped.")
-        if worker.done.fault_run.blames_engine:
-            raise EngineFailed(f"All vectors of the last {worker.done.fault_run.slices} slices were faulty.")
+        if worker.done.is_engine_suspect:
+            await self._prove_engine()
+
+    async def _prove_engine(self) -> None:
+        """Raises EngineFailed if the engine fails at what it could compute when it started, or another RequestError.
+
+        Faulty vectors alone prove nothing, however many there are: whoever finds texts that the model cannot compute
+        must not be able to restart replicas with them.
+        """
+        if (await self.embed(self._proof)).faulty:
+            raise EngineFailed("The engine computes faulty vectors, also of the texts that it began with.")
 
     def _check(self, slice_: Slice) -> None:
         lengths = np.diff(slice_.offsets)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from serve_app.core.types import Priority, Vectors
 
 Outcome = tuple[Job, RequestError | None]
 NORM_TOLERANCE = 1e-2  # bfloat16 rounding stays well inside; an unnormalised or broken vector does not
-MAX_FAULTS_IN_ROW = 3  # one faulty slice may be its texts' doing; so many one after the other are the engine's
+SUSPICIOUS_SLICES = 3  # so many one after the other without a good vector may be their texts' doing, or the engine's
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +46,6 @@ class StepRows:
             self.ended.append(job)
 
 
-class FaultRun:
-    """Slices one after the other without a single good vector: the sign of an engine that has gone bad.
-
-    A slice with a good vector ends the run, and one text alone, however often it comes, does not blame the engine:
-    whoever finds a text that the model cannot compute must not be able to restart replicas with it.
-    """
-
-    def __init__(self) -> None:
-        self.slices = 0
-        self._first_text = b""  # digest of the run's first text
-        self._has_other_texts = False
-
-    @property
-    def blames_engine(self) -> bool:
-        return self.slices >= MAX_FAULTS_IN_ROW and self._has_other_texts
-
-    def end_slice(self, job: Job, good_rows: int) -> None:
-        if good_rows:
-            self.slices, self._has_other_texts = 0, False
-            return
-        texts = {_digest(job, row) for row in range(job.slice.texts)}
-        if not self.slices:
-            self._first_text = next(iter(texts))
-        self.slices += 1
-        self._has_other_texts = self._has_other_texts or bool(texts - {self._first_text})
-
-
 class Ledger:
     """What an engine has done since it started. One thread writes, any may read."""
 
@@ -81,7 +53,12 @@ class Ledger:
         self.steps = 0
         self.texts = dict.fromkeys(Priority, 0)
         self.tokens = dict.fromkeys(Priority, 0)
-        self.fault_run = FaultRun()
+        self._faulty_in_a_row = 0  # slices without a single good vector
+
+    @property
+    def is_engine_suspect(self) -> bool:
+        """Whether it is time to let it compute what must come out right; a good vector of any slice ends this."""
+        return self._faulty_in_a_row >= SUSPICIOUS_SLICES
 
     def close_step(self, rows: StepRows, seconds: float) -> tuple[list[Outcome], StepReport]:
         """Check the slices that ended in a step, and count all of it. A faulty row is no failure of its slice: the job
@@ -92,7 +69,7 @@ class Ledger:
         for job in rows.ended:
             is_good = _is_unit_norm(job.vectors)
             good = int(np.count_nonzero(is_good))
-            self.fault_run.end_slice(job, good)
+            self._faulty_in_a_row = 0 if good else self._faulty_in_a_row + 1
             if good < job.slice.texts:
                 faults += job.slice.texts - good
                 job.faulty = frozenset(np.flatnonzero(~is_good).tolist())
@@ -114,7 +91,3 @@ def _is_unit_norm(vectors: Vectors) -> NDArray[np.bool_]:
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     is_unit: NDArray[np.bool_] = np.abs(norms - 1.0) < NORM_TOLERANCE  # NaN compares False
     return is_unit
-
-
-def _digest(job: Job, row: int) -> bytes:
-    return blake2b(job.text(row).tobytes(), digest_size=16).digest()

@@ -37,10 +37,7 @@ def check_engine(
     Raises SetupError if a vector is not of unit length or not as wide as the model's, depends on what else is in the
     batch or not on its text, or is not the one in `golden`.
     """
-    random = np.random.default_rng(7)
-    longest = min(profile.max_tokens, engine.capacity_tokens)
-    lengths = [min(length, longest) for length in (*PROBE_TOKENS, engine.step_tokens)]
-    texts = [random.integers(profile.vocab_size, size=length, dtype=np.int32) for length in lengths]
+    texts = probe_texts(engine, profile)
     together = _compute(engine, profile, texts)
     for text, vector in zip(texts, together, strict=True):
         (alone,) = _compute(engine, profile, [text])
@@ -54,6 +51,14 @@ def check_engine(
         raise SetupError(f"{profile.name} computes the same vector for different texts: check the checkpoint.")
     if golden is not None:
         _check_golden(engine, profile, golden, agreement.golden)
+
+
+def probe_texts(engine: EmbeddingEngine, profile: ModelProfile) -> list[TokenIds]:
+    """Always the same ones, of which a sound engine computes good vectors; the last is as long as a step."""
+    random = np.random.default_rng(7)
+    longest = min(profile.max_tokens, engine.capacity_tokens)
+    lengths = [min(length, longest) for length in (*PROBE_TOKENS, engine.step_tokens)]
+    return [random.integers(profile.vocab_size, size=length, dtype=np.int32) for length in lengths]
 
 
 def _check_golden(engine: EmbeddingEngine, profile: ModelProfile, golden: Golden, least: float) -> None:

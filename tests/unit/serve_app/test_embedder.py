@@ -247,23 +247,60 @@ def test_a_replica_describes_itself_until_its_engine_is_stuck_and_leaves_when_it
         gate.open()  # or a failed test would wait for the engine
 
 
-def test_three_faulty_slices_in_a_row_make_a_replica_unhealthy_unless_all_are_one_text(make: Make) -> None:
-    async def fail(length: int) -> None:
-        assert (await embedder.embed(interactive(666, [length]))).faulty == {0}
-
+def test_no_number_of_texts_that_the_model_cannot_compute_makes_a_replica_unhealthy(make: Make) -> None:
     async def work() -> None:
-        for _ in range(4):
-            await fail(3)
-        await embedder.check_health()
-        await embedder.embed(interactive(10, [3]))
-        await fail(3)
-        await fail(4)
-        await embedder.check_health()
-        await fail(3)
-        with pytest.raises(EngineFailed, match="last 3 slices were faulty"):
+        for length in range(3, 9):
+            assert (await embedder.embed(interactive(666, [length]))).faulty == {0}
             await embedder.check_health()
+        for _ in range(20):
+            await embedder.embed(interactive(666, [3]))
+        await embedder.check_health()
 
     embedder = make(engine(vector_of=broken_after_start))
+    asyncio.run(work())
+
+
+def test_an_engine_that_no_longer_computes_what_it_could_at_the_start_makes_its_replica_unhealthy(make: Make) -> None:
+    async def work() -> None:
+        for length in (3, 4):
+            await embedder.embed(interactive(10, [length]))
+            await embedder.check_health()
+        await embedder.embed(interactive(10, [5]))
+        with pytest.raises(EngineFailed, match="the texts that it began with"):
+            await embedder.check_health()
+
+    ill = engine()
+    embedder = make(ill)
+    ill._vector_of = lambda _, dimensions: np.full(dimensions, np.nan, dtype=np.float32)
+    asyncio.run(work())
+
+
+def test_an_engine_that_fails_at_long_texts_only_makes_its_replica_unhealthy_too(make: Make) -> None:
+    def ill_when_long(ids: TokenIds, dimensions: int) -> Vector:
+        return np.zeros(dimensions, dtype=np.float32) if len(ids) >= 50 else unit_vector(ids, dimensions)
+
+    async def work() -> None:
+        for name in (10, 20, 30):
+            await embedder.embed(interactive(name, [60]))
+        with pytest.raises(EngineFailed):
+            await embedder.check_health()
+
+    ill = engine()
+    embedder = make(ill)
+    ill._vector_of = ill_when_long
+    asyncio.run(work())
+
+
+def test_a_replica_that_is_not_under_suspicion_proves_nothing(make: Make) -> None:
+    async def work() -> None:
+        for name in (10, 666, 667, 20):
+            await embedder.embed(interactive(name, [3]))
+        before = len(sound.added)
+        await embedder.check_health()
+        assert len(sound.added) == before
+
+    sound = engine(vector_of=broken_after_start)
+    embedder = make(sound)
     asyncio.run(work())
 
 
