@@ -30,7 +30,7 @@ LEAST_SLICE_TOKENS = 1_024  # a slow cluster gets smaller slices, down to this
 REFUSALS_OF_ONE_SIZE = 4
 MOST_FAILED_IN_A_ROW = 32  # texts, before the engine is suspected
 TEXT_AT_FAULT = (EngineFailed, InvalidRequest, BodyTooLarge)
-FAULTY_TWICE = "Their vectors are of the wrong size, not finite or not of unit length."
+FAULTY = "Their vectors are of the wrong size, not finite or not of unit length."
 Result = TypeVar("Result")
 
 
@@ -77,55 +77,40 @@ class BulkEmbedder:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def _isolate(self, texts: list[TokenIds], is_second_try: bool = False) -> list[Vector | None]:
-        """Texts that got faulty vectors are tried again. A slice that fails and names no text is halved until the one
-        is found that makes it fail.
+    async def _isolate(self, texts: list[TokenIds]) -> list[Vector | None]:
+        """Texts that got faulty vectors beside good ones are tried again among themselves. A slice without any good
+        vector is halved until the one text is found that makes it fail: it may as well be the replica's fault.
         """
+        found: list[Vector | None] = [None] * len(texts)
         try:
             found = await self._send_patiently(texts)
-            return found if is_second_try else await self._try_faulty_again(texts, found)
         except TEXT_AT_FAULT:
-            if len(texts) == 1:
-                return [await self._try_alone_again(texts)]
+            pass
         except (DeadlineExceeded, Overloaded):
             self._slice_tokens = max(LEAST_SLICE_TOKENS, min(self._slice_tokens, sum(map(len, texts)) // 2))
-        middle = len(texts) // 2
-        halves = texts[:middle], texts[middle:]
-        return [vector for half in halves for vector in await self._isolate(half, is_second_try)]
-
-    async def _try_faulty_again(self, texts: list[TokenIds], found: list[Vector | None]) -> list[Vector | None]:
-        """`found`, with the texts computed anew that have no vector: another replica may have a sound engine.
-
-        A known good text goes with them: a replica takes slices without any good vector for its own fault.
-        """
         lost = [row for row, vector in enumerate(found) if vector is None]
         if not lost:
             return found
-        known = self._proven or []
-        again = await self._isolate([*known, *(texts[row] for row in lost)], is_second_try=True)
-        result = list(found)
-        for row, vector in zip(lost, again[len(known) :], strict=True):
-            result[row] = vector
-        if not any(vector is not None for vector in again):
-            await self._suspect_engine(len(lost), FAULTY_TWICE)
-        return result
+        if len(texts) == 1:
+            return [await self._try_alone_again(texts)]
+        middle = len(texts) // 2
+        for rows in (lost,) if len(lost) < len(texts) else (lost[:middle], lost[middle:]):
+            for row, vector in zip(rows, await self._isolate([texts[row] for row in rows]), strict=True):
+                found[row] = vector
+        return found
 
     async def _try_alone_again(self, text: list[TokenIds]) -> Vector | None:
         """A text is given up only when it fails twice: a step of the engine takes down whatever else is in it."""
-        reason = FAULTY_TWICE
+        reason = FAULTY
         try:
             (vector,) = await self._send_patiently(text)
         except TEXT_AT_FAULT as error:
             vector, reason = None, error.message
         if vector is None:
-            await self._suspect_engine(1, reason)
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row >= MOST_FAILED_IN_A_ROW:
+                await self._check_engine(reason)
         return vector
-
-    async def _suspect_engine(self, failed_texts: int, reason: str) -> None:
-        """So many texts more have failed. Raises SetupError if it is no longer likely that they are to blame."""
-        self._failed_in_a_row += failed_texts
-        if self._failed_in_a_row >= MOST_FAILED_IN_A_ROW:
-            await self._check_engine(reason)
 
     async def _check_engine(self, reason: str) -> None:
         """Raises SetupError unless a text that was embedded before still can be."""
@@ -135,7 +120,7 @@ class BulkEmbedder:
         except TEXT_AT_FAULT as error:
             reason = error.message
         raise SetupError(
-            f"The cluster failed {self._failed_in_a_row} texts in a row, each of them twice, so it is not the texts. "
+            f"The cluster failed {self._failed_in_a_row} texts in a row, each of them alone, so it is not the texts. "
             f"{reason} Run it again when that is mended: what is stored stays."
         )
 

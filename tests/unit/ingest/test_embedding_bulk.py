@@ -162,22 +162,38 @@ def test_texts_that_the_cluster_names_are_left_out_and_no_other_is_lost(bad: set
     assert_right(run(good_then_all()), texts, *bad)
 
 
-def test_texts_that_are_named_cost_one_more_slice_with_a_good_text_in_front_so_that_no_replica_blames_itself() -> None:
+def test_of_a_slice_that_names_its_faulty_texts_no_other_is_sent_again() -> None:
     cluster, texts = Naming(), poisoned(texts_of(*[5] * 256), 7, 77, 177)
     assert_right(embed(cluster, texts), texts, 7, 77, 177)
-    whole, again = cluster.sent
+    whole, *again = cluster.sent
     assert len(whole) == 256
-    assert [POISON in text for text in again] == [False, True, True, True]
+    assert all(POISON in text for slice_ in again for text in slice_)
+    assert [len(slice_) for slice_ in again] == [3, 1, 1, 2, 1, 1, 1, 1]
+
+
+def test_one_named_text_costs_two_more_slices() -> None:
+    cluster, texts = Naming(), poisoned(texts_of(*[5] * 256), 77)
+    assert_right(embed(cluster, texts), texts, 77)
+    assert [len(slice_) for slice_ in cluster.sent] == [256, 1, 1]
+
+
+def test_a_sick_replica_among_sound_ones_costs_no_text() -> None:
+    class SickEveryOther(Naming):
+        def is_faulty(self, text: TokenIds) -> bool:
+            return len(self.sent) % 2 == 1 or super().is_faulty(text)
+
+    texts = texts_of(*range(1, 42))
+    assert_right(embed(SickEveryOther(), texts), texts)
 
 
 def test_a_text_that_is_faulty_once_is_not_given_up() -> None:
     cluster, texts = Naming(ill=1), texts_of(1, 2, 3)
     assert_right(embed(cluster, texts), texts)
-    assert [len(slice_) for slice_ in cluster.sent] == [3, 3]
+    assert [len(slice_) for slice_ in cluster.sent] == [3, 1, 2]
 
 
 def test_a_cluster_whose_vectors_are_all_faulty_ends_the_job() -> None:
-    with pytest.raises(SetupError, match=r"40 texts in a row.* not finite or not of unit length"):
+    with pytest.raises(SetupError, match=r"32 texts in a row.* not finite or not of unit length"):
         embed(Naming(ill=10**9), texts_of(*[5] * 40))
 
 
