@@ -77,25 +77,29 @@ class ReplicaGate:
     async def _answers(self) -> bool:
         began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(PROBE_LIMIT_S):
-                await self._describe_until_answered()
-        except TimeoutError:
-            self._down_since = began
-            self._return = asyncio.create_task(self._wait_for_return(began), context=Context())
-            return False
+            if await self._answers_within(PROBE_LIMIT_S):
+                return True
         finally:
             self._probe = None
-        return True
+        self._down_since = began
+        self._return = asyncio.create_task(self._wait_for_return(began), context=Context())
+        return False
 
     async def _wait_for_return(self, down_since: float) -> None:
-        while self._down_since is not None:
-            try:
-                async with asyncio.timeout(PARKED_LIMIT_S):
-                    await self._describe_until_answered()
-            except TimeoutError:
-                continue
-            self._down_since = None
-        self._start_s = asyncio.get_running_loop().time() - down_since
+        try:
+            while not await self._answers_within(PARKED_LIMIT_S):
+                pass
+            self._start_s = asyncio.get_running_loop().time() - down_since
+        finally:
+            self._down_since = None  # whatever ended the waiting: nobody would open the gate again
+
+    async def _answers_within(self, limit_s: float) -> bool:
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._describe_until_answered()
+        except TimeoutError:
+            return False
+        return True
 
     async def _describe_until_answered(self) -> None:
         """A probe may itself meet the replica that just died: asked again, Serve picks another one."""

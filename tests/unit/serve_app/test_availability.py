@@ -65,6 +65,22 @@ async def test_a_probe_that_hangs_closes_the_gate_until_one_answers() -> None:
 
 
 @on_a_loop
+async def test_a_gate_that_nobody_watches_any_more_does_not_stay_shut() -> None:
+    async def describe() -> ModelProfile:
+        if not asked:
+            asked.append("once")
+            await asyncio.Event().wait()
+        raise AttributeError("a profile of another release")
+
+    asked: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncio tells of the watch that ended so
+    gate = ReplicaGate(describe, MODEL)
+    assert not await gate.suspect()
+    await settle()
+    gate.check(FOREVER_S)
+
+
+@on_a_loop
 async def test_the_next_outage_is_expected_to_last_as_long_as_this_one_but_never_less_than_a_second() -> None:
     probe = Probe()
     gate = ReplicaGate(probe.describe, MODEL)
