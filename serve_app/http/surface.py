@@ -129,8 +129,10 @@ class HttpSurface:
         seen.wanted, seen.model = wanted, self._router.catalog.served_name(wanted.model)
         encoding = Encoding.of(wanted)
         work = self._router.embed(wanted, _cache_mode(scope["headers"]), deadline)
-        seen.answer = answer = await while_connected(work, receive)
-        return await self._encode(answer, wanted.model, encoding)
+        answer = await while_connected(work, receive)
+        body = await self._encode(answer, wanted.model, encoding)
+        seen.answer = answer  # not sooner: what cannot be written was not answered
+        return body
 
     async def _encode(self, answer: Answer, model: str, encoding: Encoding) -> bytes:
         if answer.vectors.size <= INLINE_NUMBERS:

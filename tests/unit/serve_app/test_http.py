@@ -376,6 +376,19 @@ def test_a_failure_whose_answer_cannot_be_sent_is_told_with_that(
     assert_told_without_its_message(caplog, ConnectionError, "in hung_up")
 
 
+def test_an_answer_that_cannot_be_written_is_counted_as_the_failure_that_it_is(
+    app: HttpSurface, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise ValueError(CANARY)
+
+    monkeypatch.setattr("serve_app.http.surface.encode_response", fail)
+    assert error(embed(app)) == (500, None, "internal_error")
+    counted = [line for line in app._router.recorder.samples().decode().splitlines() if "embed_requests_total{" in line]
+    assert counted == ['embed_requests_total{class="interactive",model="qwen3",status="500"} 1.0']
+    assert_told_without_its_message(caplog, ValueError, "in fail")
+
+
 def test_what_a_replica_failed_of_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def fail(_: Slice) -> SliceAnswer:
         raise EngineFailed(CANARY)
