@@ -43,9 +43,12 @@ def log_failure(error: Exception) -> None:
 
 def _kind_and_place(error: BaseException) -> str:
     """Of it and, before that, of what it came from. Never a message: that may quote a text."""
-    told = f"{type(error).__name__}\n{''.join(format_tb(error.__traceback__))}"
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return told if before is None else f"{_kind_and_place(before)}and then {told}"
+    chain: list[BaseException] = []
+    before: BaseException | None = error
+    while before is not None and before not in chain:  # an error that crossed a process may be its own cause
+        chain.insert(0, before)
+        before = before.__cause__ or (None if before.__suppress_context__ else before.__context__)
+    return "and then ".join(f"{type(one).__name__}\n{''.join(format_tb(one.__traceback__))}" for one in chain)
 
 
 def _response(error: Exception) -> Response:

@@ -389,6 +389,18 @@ def test_an_answer_that_cannot_be_written_is_counted_as_the_failure_that_it_is(
     assert_told_without_its_message(caplog, ValueError, "in fail")
 
 
+def test_a_failure_that_came_of_itself_is_told_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: Slice) -> SliceAnswer:
+        inner = EngineFailed(CANARY)
+        inner.__cause__ = KeyError(CANARY)
+        inner.__cause__.__cause__ = inner
+        raise inner
+
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        assert embed(surface(settings(tmp_path), FakeHandle(fail))).status_code == 500
+    assert_told_without_its_message(caplog, EngineFailed, "in fail")
+
+
 def test_what_a_replica_failed_of_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def fail(_: Slice) -> SliceAnswer:
         raise EngineFailed(CANARY)
