@@ -209,7 +209,8 @@ def _feed(engine: EmbeddingEngine, settings: ModelSettings) -> Feed:
     most = min(MOST_QUANTUM_TOKENS, engine.step_tokens // 2)
     device = "gpu" if settings.gpus_per_replica else "cpu"
     least = min(LEAST_QUANTUM_TOKENS[device], most)
-    return Feed(engine.step_tokens, least, most, engine.capacity_tokens, QUANTUM_S[device])
+    texts, seconds = settings.engine.step_texts, QUANTUM_S[device]
+    return Feed(engine.step_tokens, least, most, engine.capacity_tokens, texts, seconds)
 
 
 def _leave() -> None:

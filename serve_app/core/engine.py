@@ -24,6 +24,7 @@ class StepBounds:
 
     bulk_tokens: int
     text_tokens: int
+    bulk_gives_way: bool = False  # no bulk text has to begin if none is short enough
 
     @classmethod
     def full(cls, step_tokens: int) -> StepBounds:
@@ -35,11 +36,12 @@ class Step:
     """What one step gave.
 
     `finished` are (key, unit-norm float32 vector of the native size) in no particular order; `tokens` are all that it
-    computed, also of texts that go on.
+    computed, also of texts that go on, whose keys are `begun`.
     """
 
     finished: Sequence[tuple[int, NDArray[np.float32]]]
     tokens: int
+    begun: frozenset[int] = frozenset()
 
 
 class EmbeddingEngine(Protocol):

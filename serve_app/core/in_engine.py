@@ -32,7 +32,9 @@ class InEngine:
         self._texts: dict[int, HeldText] = {}
         self._next_key = 0
         self._bulk_moved_at = 0.0  # when the engine last got its first bulk text, or finished one
+        self._begun: frozenset[int] = frozenset()  # keys of the texts that go on in the next step
         self.tokens = dict.fromkeys(Priority, 0)
+        self.texts = dict.fromkeys(Priority, 0)
 
     def __bool__(self) -> bool:
         return bool(self._texts)
@@ -52,7 +54,12 @@ class InEngine:
             self._bulk_moved_at = now
         self._texts[key] = text
         self.tokens[priority] += text.tokens
+        self.texts[priority] += 1
         return key
+
+    def go_on(self, begun: frozenset[int]) -> None:
+        """These have begun and go on in the next step, whatever else comes."""
+        self._begun = begun
 
     def finish(self, key: int, now: float) -> HeldText | None:
         """The text under a key, which leaves; None if nobody waits for it any more."""
@@ -75,7 +82,10 @@ class InEngine:
 
         The engine orders what it has not begun by priority, so bulk texts from quieter times can starve inside it.
         """
-        is_full = self.tokens[Priority.INTERACTIVE] >= feed.step_tokens
+        if any(self._texts[key].job.slice.priority is Priority.BULK for key in self._begun if key in self._texts):
+            self._bulk_moved_at = now
+        tokens, texts = self.tokens[Priority.INTERACTIVE], self.texts[Priority.INTERACTIVE]
+        is_full = tokens >= feed.step_tokens or texts >= feed.step_texts
         if not is_full or not self.tokens[Priority.BULK] or now - self._bulk_moved_at <= feed.patience_s:
             return {}
         self._bulk_moved_at = now
@@ -95,9 +105,11 @@ class InEngine:
         jobs = [text.job for text in self._texts.values()]
         self._texts.clear()
         self.tokens = dict.fromkeys(Priority, 0)
+        self.texts = dict.fromkeys(Priority, 0)
         return jobs
 
     def _remove(self, key: int) -> HeldText:
         text = self._texts.pop(key)
         self.tokens[text.job.slice.priority] -= text.tokens
+        self.texts[text.job.slice.priority] -= 1
         return text

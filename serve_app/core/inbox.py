@@ -62,6 +62,7 @@ class Feed:
     least_quantum: int  # fewer tokens are not worth a step
     most_quantum: int  # more would make no step more efficient
     capacity_tokens: int = UNBOUNDED_TOKENS  # of both classes together
+    step_texts: int = 2**31  # the most that one step computes
     quantum_s: float = 0.015
     alone_s: float = 0.25  # what the first interactive text after a while may have to wait for
     linger_s: float = 1.0  # how long interactive traffic counts as present after its last text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_app.core.engine import StepBounds
+from serve_app.core.engine import Step, StepBounds
 from serve_app.core.errors import Overloaded
 from serve_app.core.in_engine import HeldText, InEngine
 from serve_app.core.inbox import Feed, Inbox, Job
@@ -82,9 +82,10 @@ class Scheduler:
         given = [self._in_engine.add(text, now) for text in texts]
         return Turn([*dropped, *stale], given, taken.late, taken.bounds)
 
-    def saw_step(self, tokens: int, seconds: float) -> None:
-        """How long the engine took for a step of so many tokens."""
-        self._pace.saw(tokens, seconds)
+    def saw_step(self, step: Step, seconds: float) -> None:
+        """What a step gave, and how long it took."""
+        self._pace.saw(step.tokens, seconds)
+        self._in_engine.go_on(step.begun)
 
     def held(self, key: int) -> HeldText | None:
         return self._in_engine.get(key)
@@ -120,17 +121,22 @@ class Scheduler:
         if taken or in_engine[Priority.INTERACTIVE]:
             self._last_interactive = now
         tokens = sum(job.length(row) for job, row in taken)
-        bounds = self._bounds(bool(taken), now)
+        bounds = self._bounds([job.length(row) for job, row in taken], now)
         if tokens < room and self._inbox.waiting_tokens(Priority.INTERACTIVE):
             return _Taken(taken, late, bounds)  # a long one waits for memory: bulk must not take it again and again
         room = feed.held_tokens - in_engine[Priority.BULK]
         bulk, bulk_late = self._inbox.take(Priority.BULK, room, now, held + tokens, feed.capacity_tokens)
         return _Taken(taken + bulk, late + bulk_late, bounds)
 
-    def _bounds(self, have_come: bool, now: float) -> StepBounds:
-        """Of the next step, for which interactive texts have come or not."""
-        feed = self._feed
-        self._gives_way = have_come and not self._gives_way
-        if now - self._last_interactive >= feed.linger_s:
-            return StepBounds.full(self._pace.tokens_in(feed.alone_s, feed.step_tokens))
-        return StepBounds(feed.free_tokens if self._gives_way else self._quantum, self._quantum)
+    def _bounds(self, come: list[int], now: float) -> StepBounds:
+        """Of the next step, for which interactive texts of these lengths have come."""
+        feed, bulk = self._feed, Priority.BULK
+        self._gives_way = bool(come) and not self._gives_way
+        alone = StepBounds.full(self._pace.tokens_in(feed.alone_s, feed.step_tokens))
+        if now - self._last_interactive >= feed.linger_s or not self.queued_tokens_of(bulk):
+            return alone
+        quantum = self._quantum
+        if not self._gives_way:
+            return StepBounds(quantum, quantum)
+        # A bulk text that has begun goes on, too, by no more than those need that have come.
+        return StepBounds(feed.free_tokens, min(quantum, max(feed.free_tokens, *come)), bulk_gives_way=True)

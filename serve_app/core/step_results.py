@@ -19,11 +19,15 @@ SUSPICIOUS_SLICES = 3  # so many one after the other without a good vector may b
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step finished. `faults` are the vectors that failed the checks, of the slices that ended in it."""
+    """What one step finished, by class, and what it computed: all its tokens, also those of texts that go on.
+
+    `faults` are the vectors that failed the checks, of the slices that ended in it.
+    """
 
     texts: dict[Priority, int]
     tokens: dict[Priority, int]
     faults: int
+    computed: int
     seconds: float
 
 
@@ -60,7 +64,7 @@ class Ledger:
         """Whether it is time to let it compute what must come out right; a good vector of any slice ends this."""
         return self._faulty_in_a_row >= SUSPICIOUS_SLICES
 
-    def close_step(self, rows: StepRows, seconds: float) -> tuple[list[Outcome], StepReport]:
+    def close_step(self, rows: StepRows, computed: int, seconds: float) -> tuple[list[Outcome], StepReport]:
         """Check the slices that ended in a step, and count all of it. A faulty row is no failure of its slice: the job
         names it, and only who asked for its text goes without a vector.
         """
@@ -78,7 +82,7 @@ class Ledger:
         for priority in Priority:
             self.texts[priority] += rows.texts[priority]
             self.tokens[priority] += rows.tokens[priority]
-        return outcomes, StepReport(rows.texts, rows.tokens, faults, seconds)
+        return outcomes, StepReport(rows.texts, rows.tokens, faults, computed, seconds)
 
 
 def are_unit_norm(vectors: Vectors) -> bool:

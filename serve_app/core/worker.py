@@ -168,12 +168,12 @@ class EngineWorker:
         now = time.monotonic()
         rows = StepRows()
         with self._wake:
-            self._scheduler.saw_step(step.tokens, now - began)
+            self._scheduler.saw_step(step, now - began)
             for key, vector in step.finished:
                 if text := self._scheduler.finish(key, now):
                     rows.add(text, vector)
         self._clock.end(now, step.tokens)
-        outcomes, done = self.done.close_step(rows, now - began)
+        outcomes, done = self.done.close_step(rows, step.tokens, now - began)
         self._deliver_all(outcomes)
         self._report(done)
 

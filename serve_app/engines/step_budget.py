@@ -32,19 +32,19 @@ class StepBudget:
 
     def of_step(self, bounds: StepBounds, begun: Mapping[int, int]) -> int:
         """At least 1. `begun` are the texts that are partly computed: key → tokens that are done."""
+        longest = bounds.text_tokens if self._can_pause else self._step_tokens
         interactive = sum(
-            min(length - begun.get(key, 0), bounds.text_tokens)
-            for key, length in self._held[Priority.INTERACTIVE].items()
+            min(length - begun.get(key, 0), longest) for key, length in self._held[Priority.INTERACTIVE].items()
         )
         bulk = self._held[Priority.BULK]
         lengths = {key: bulk[key] for key in begun if key in bulk}
-        going_on = sum(min(length - begun[key], bounds.text_tokens) for key, length in lengths.items())
+        going_on = sum(min(length - begun[key], longest) for key, length in lengths.items())
         room = max(0, self._room_for_bulk(bounds) - going_on)
         tokens = interactive + going_on + min(self._bulk_tokens - sum(lengths.values()), room)
         return max(1, min(self._step_tokens, tokens))
 
     def _room_for_bulk(self, bounds: StepBounds) -> int:
-        if self._can_pause or not bounds.bulk_tokens:
+        if self._can_pause or bounds.bulk_gives_way:
             return bounds.bulk_tokens
         # The next text must fit whole, or it would never begin.
-        return max(bounds.bulk_tokens, *self._held[Priority.BULK].values(), 0)
+        return max(bounds.bulk_tokens, next(iter(self._held[Priority.BULK].values()), 0))

@@ -116,8 +116,9 @@ class VllmEngine:
             for output in (outputs[0].outputs if outputs else ())
             if output.pooling_output is not None
         ]
-        tokens = self._budget.remove(key for key, _ in finished) + sum(self._begun.values()) - sum(begun.values())
-        return Step(finished, max(0, tokens))  # short of memory, vLLM forgets what it has begun
+        still = self._begun
+        tokens = self._budget.remove(key for key, _ in finished) + sum(still.values()) - sum(begun.values())
+        return Step(finished, max(0, tokens), frozenset(still))  # short of memory, vLLM forgets what it has begun
 
     def _bound(self, bounds: StepBounds, begun: Mapping[int, int]) -> None:
         """vLLM reads its limits anew for every step."""

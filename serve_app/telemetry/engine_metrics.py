@@ -38,15 +38,15 @@ class EngineMetrics:
         self._updated = clock(), 0  # when the gauges were, and the tokens until then
 
     def record(self, done: StepReport) -> None:
-        recorder, tokens = self._recorder, sum(done.tokens.values())
-        self._tokens += tokens
+        recorder = self._recorder
+        self._tokens += done.computed
         for priority in Priority:
             if done.texts[priority]:
                 recorder.inc(metrics.ENGINE_TEXTS, done.texts[priority], self._model, priority.label)
                 recorder.inc(metrics.ENGINE_TOKENS, done.tokens[priority], self._model, priority.label)
         if done.faults:
             recorder.inc(metrics.ENGINE_FAULTS, done.faults, self._model)
-        recorder.observe(metrics.ENGINE_STEP_TOKENS, tokens, self._model)
+        recorder.observe(metrics.ENGINE_STEP_TOKENS, done.computed, self._model)
         recorder.observe(metrics.ENGINE_STEP_SECONDS, done.seconds, self._model)
 
     def update_gauges(self, queued_tokens: Callable[[Priority], int]) -> None:

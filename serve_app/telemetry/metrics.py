@@ -64,7 +64,7 @@ SCRAPE_MISSING = Metric(  # not recorded, but told by the scrape it is about
 ENGINE_TOKENS = Metric("embed_engine_tokens", "counter", "tokens", "Tokens computed.", BY_CLASS)
 ENGINE_TEXTS = Metric("embed_engine_texts", "counter", "texts", "Texts computed.", BY_CLASS)
 ENGINE_STEP_TOKENS = Metric(
-    "embed_engine_step_tokens", "histogram", "tokens", "Tokens finished by a step.", BY_MODEL, TOKEN_COUNTS
+    "embed_engine_step_tokens", "histogram", "tokens", "Tokens computed by a step.", BY_MODEL, TOKEN_COUNTS
 )
 ENGINE_STEP_SECONDS = Metric(
     "embed_engine_step_seconds", "histogram", "seconds", "Time of an engine step.", BY_MODEL, SECONDS

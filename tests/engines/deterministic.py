@@ -38,7 +38,8 @@ class _Text:
 class DeterministicEngine:
     """Continuous batching as vLLM does it: texts under way go on first, then the waiting ones by class and age.
 
-    A step computes what its bounds allow, `step_tokens` at most; a longer text takes several. `vector_of` may return
+    A step computes what its bounds allow, `step_tokens` at most; a longer text takes several, unless the engine cannot
+    pause in it. `vector_of` may return
     anything (NaN, another size), and the hooks may raise (a crash), sleep (a slow engine) or block (an engine held in
     the middle of a step).
     """
@@ -52,6 +53,7 @@ class DeterministicEngine:
         on_add: Callable[[TokenIds], None] = do_nothing,
         capacity_tokens: int = UNBOUNDED_TOKENS,
         peak_flops: float | None = None,
+        can_pause: bool = True,
     ) -> None:
         self._dimensions = dimensions
         self._step_tokens = step_tokens
@@ -62,7 +64,8 @@ class DeterministicEngine:
         self.on_add = on_add
         self._running: list[_Text] = []
         self._waiting: list[_Text] = []
-        self._budget = StepBudget(step_tokens, can_pause=True)
+        self._budget = StepBudget(step_tokens, can_pause=can_pause)
+        self._can_pause = can_pause
         self.added: list[tuple[int, ...]] = []  # the ids of every text, in the order in which the worker gave them
         self.dropped: list[int] = []
         self.tokens_of_steps: list[int] = []
@@ -97,7 +100,9 @@ class DeterministicEngine:
         most = budget = self._budget.of_step(bounds, {t.key: len(t.ids) - t.remaining for t in self._running})
         computed = dict.fromkeys(Priority, 0)
         for text in [*self._running, *self._waiting]:
-            tokens = min(budget, text.remaining, bounds.text_tokens)
+            tokens = min(budget, text.remaining, bounds.text_tokens if self._can_pause else self._step_tokens)
+            if not self._can_pause and tokens < text.remaining:
+                break  # as vLLM: what does not fit whole does not begin, and nothing after it
             text.remaining -= tokens
             budget -= tokens
             computed[text.priority] += tokens
@@ -109,7 +114,7 @@ class DeterministicEngine:
         finished = [text for text in texts if text.remaining == 0]
         self._budget.remove(text.key for text in finished)
         vectors = [(text.key, self._vector_of(text.ids, self._dimensions)) for text in reversed(finished)]
-        return Step(vectors, most - budget)
+        return Step(vectors, most - budget, frozenset(text.key for text in self._running))
 
     def drop(self, keys: Sequence[int]) -> None:
         self.dropped.extend(keys)

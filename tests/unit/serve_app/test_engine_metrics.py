@@ -10,7 +10,8 @@ from serve_app.core.types import Priority
 from serve_app.telemetry.engine_metrics import EngineMetrics
 from serve_app.telemetry.recorder import Recorder
 
-STEP = StepReport({Priority.INTERACTIVE: 2, Priority.BULK: 3}, {Priority.INTERACTIVE: 20, Priority.BULK: 100}, 0, 0.01)
+TEXTS, TOKENS = {Priority.INTERACTIVE: 2, Priority.BULK: 3}, {Priority.INTERACTIVE: 20, Priority.BULK: 100}
+STEP = StepReport(TEXTS, TOKENS, 0, 120, 0.01)
 
 
 class Run:
@@ -41,9 +42,18 @@ def test_steps_are_counted_by_class() -> None:
     assert run.value("embed_engine_faults_total") is None
 
 
+def test_a_step_in_the_middle_of_a_long_text_counts_what_it_computes() -> None:
+    run = Run()
+    run.metrics.record(StepReport(dict.fromkeys(Priority, 0), dict.fromkeys(Priority, 0), 0, 120, 0.01))
+    run.now += 2.0
+    run.update_gauges()
+    assert run.value("embed_engine_step_tokens_sum") == 120
+    assert run.value("embed_engine_tokens_per_second") == 60
+
+
 def test_faults_are_counted() -> None:
     run = Run()
-    run.metrics.record(StepReport(STEP.texts, STEP.tokens, 4, 0.01))
+    run.metrics.record(StepReport(TEXTS, TOKENS, 4, 120, 0.01))
     assert run.value("embed_engine_faults_total") == 4
 
 

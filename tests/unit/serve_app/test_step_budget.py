@@ -44,7 +44,19 @@ def test_no_further_bulk_begins_while_what_has_begun_takes_its_share() -> None:
 def test_a_text_that_cannot_be_computed_in_pieces_fits_whole() -> None:
     budget = holding((400, BULK), (20, INTERACTIVE), can_pause=False)
     assert budget.of_step(StepBounds(bulk_tokens=100, text_tokens=100), {}) == 420
-    assert budget.of_step(StepBounds(bulk_tokens=0, text_tokens=100), {}) == 20
+    assert holding((400, INTERACTIVE), can_pause=False).of_step(StepBounds(bulk_tokens=8, text_tokens=100), {}) == 400
+
+
+def test_bulk_that_gives_way_need_not_fit() -> None:
+    budget = holding((400, BULK), (20, INTERACTIVE), can_pause=False)
+    assert budget.of_step(StepBounds(bulk_tokens=64, text_tokens=100, bulk_gives_way=True), {}) == 20 + 64
+
+
+def test_only_the_next_of_the_texts_that_are_computed_whole_must_fit() -> None:
+    budget = holding((30, BULK), (900, BULK), can_pause=False)
+    assert budget.of_step(StepBounds(bulk_tokens=100, text_tokens=100), {}) == 100
+    budget.remove([0])
+    assert budget.of_step(StepBounds(bulk_tokens=100, text_tokens=100), {}) == 900
 
 
 def test_what_has_left_no_longer_counts() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from serve_app.core.in_engine import HeldText, InEngine
 from serve_app.core.inbox import Feed, Job
 from serve_app.core.types import Priority, Slice
@@ -34,6 +36,25 @@ def test_bulk_that_gets_on_is_left_alone() -> None:
     keys = add(engine, bulk(10, [8] * 5))
     engine.finish(keys[0], now=0.9)
     assert engine.promote_stale(FEED, QUANTUM, now=1.1) == {}
+
+
+def test_bulk_that_has_begun_gets_on_and_is_left_alone() -> None:
+    engine = InEngine()
+    add(engine, interactive(1, [64]))
+    keys = add(engine, bulk(10, [80, 8]))
+    engine.go_on(frozenset(keys[:1]))
+    assert engine.promote_stale(FEED, QUANTUM, now=1.1) == {}
+    engine.go_on(frozenset())
+    assert engine.promote_stale(FEED, QUANTUM, now=2.0) == {}
+    assert list(engine.promote_stale(FEED, QUANTUM, now=2.2)) == keys[:1]
+
+
+def test_an_engine_with_as_many_texts_as_a_step_takes_is_full_whatever_their_size() -> None:
+    engine = InEngine()
+    add(engine, interactive(1, [1] * 5))
+    keys = add(engine, bulk(10, [8]))
+    assert engine.promote_stale(replace(FEED, step_texts=6), QUANTUM, now=1.1) == {}
+    assert list(engine.promote_stale(replace(FEED, step_texts=5), QUANTUM, now=1.1)) == keys
 
 
 def test_bulk_in_an_engine_with_room_is_left_alone() -> None:

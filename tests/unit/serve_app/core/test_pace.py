@@ -26,8 +26,16 @@ def test_small_steps_do_not_make_the_engine_look_slow() -> None:
     pace = Pace(least_tokens=100)
     pace.saw(1000, 0.5)
     for _ in range(1000):
-        pace.saw(10, 0.5)
+        pace.saw(10, 0.1)
     assert pace.tokens_in(1.0, most=5000) == 2000
+
+
+def test_a_step_takes_at_least_twice_as_long_as_the_smallest() -> None:
+    pace = Pace(least_tokens=100)
+    pace.saw(1000, 0.5)
+    pace.saw(10, 0.2)
+    assert pace.tokens_in(0.25, most=5000) == 800
+    assert pace.tokens_in(0.5, most=5000) == 1000
 
 
 def test_the_newest_steps_count_most() -> None:

@@ -178,6 +178,40 @@ def test_a_long_bulk_text_goes_on_by_a_quantum_at_a_time_beside_interactive_ones
         np.testing.assert_array_equal(run.answers.vectors_of(job), right_vectors(texts_of(job.slice)))
 
 
+def test_a_bulk_text_that_has_begun_goes_on_by_less_in_the_step_that_interactive_texts_have_come_for() -> None:
+    with held(Feed(STEP_TOKENS, least_quantum=8, most_quantum=32)) as (run, gate):
+        run.worker.submit(bulk(100, [300]))
+        gate.await_step()
+        run.worker.submit(interactive(9000, [6]))
+        gate.pass_step()
+        run.worker.submit(interactive(9001, [6]))
+        gate.pass_step()
+        gate.pass_step()
+    assert run.engine.tokens_of_steps[:3] == [STEP_TOKENS, 6 + 6, 6 + 32]
+
+
+def test_without_bulk_a_long_interactive_text_is_not_cut() -> None:
+    with held(Feed(STEP_TOKENS, least_quantum=8, most_quantum=16)) as (run, gate):
+        job = run.worker.submit(interactive(9000, [40, 40]))
+        gate.await_step()
+        gate.pass_step()
+        gate.open()
+        assert run.answers.error_of(job) is None
+    assert run.engine.tokens_of_steps == [STEP_TOKENS, 80 - STEP_TOKENS]
+
+
+@pytest.mark.parametrize("lengths", [[20], [40, 3], [64]])
+def test_an_engine_that_cannot_pause_in_a_text_computes_every_text_beside_the_other_class(lengths: list[int]) -> None:
+    engine = DeterministicEngine(step_tokens=STEP_TOKENS, can_pause=False)
+    feed = Feed(STEP_TOKENS, least_quantum=4, most_quantum=8, linger_s=FOREVER_S)
+    with running(engine, feed) as run:
+        jobs = [run.worker.submit(make(100 * index, lengths)) for index in range(9) for make in (bulk, interactive)]
+        assert [run.answers.error_of(job) for job in jobs] == [None] * 18
+        for job in jobs:
+            np.testing.assert_array_equal(run.answers.vectors_of(job), right_vectors(texts_of(job.slice)))
+    assert 0 not in engine.tokens_of_steps
+
+
 def test_a_quantum_is_what_the_engine_computes_in_its_time(clock: Clock) -> None:
     feed = Feed(STEP_TOKENS, least_quantum=8, most_quantum=32, quantum_s=0.5, alone_s=1.0)
     with held(feed) as (run, gate):
@@ -216,7 +250,10 @@ def test_bulk_gets_full_steps_again_once_interactive_traffic_has_ended() -> None
 
 
 def test_bulk_is_not_starved_by_interactive_traffic() -> None:
-    with held(Feed(STEP_TOKENS, least_quantum=16, most_quantum=16, linger_s=FOREVER_S)) as (run, gate):
+    with held(Feed(STEP_TOKENS, least_quantum=16, most_quantum=16, linger_s=FOREVER_S)) as (
+        run,
+        gate,
+    ):
         run.worker.submit(interactive(9000, [4]))
         gate.await_step()
         job = run.worker.submit(bulk(100, [8] * 10))

@@ -26,7 +26,7 @@ def ended(slice_: Slice, *faulty_rows: int) -> Job:
 def is_suspect_after(*jobs: Job) -> bool:
     ledger = Ledger()
     for job in jobs:
-        ledger.close_step(StepRows(ended=[job]), 0.01)
+        ledger.close_step(StepRows(ended=[job]), 2, 0.01)
     return ledger.is_engine_suspect
 
 
@@ -44,7 +44,7 @@ def test_a_slice_with_a_good_vector_ends_the_suspicion() -> None:
 def test_slices_that_end_in_one_step_count_one_by_one() -> None:
     ledger = Ledger()
     jobs = [ended(interactive(10, [2, 2]), 0, 1), ended(interactive(20, [2]), 0), ended(interactive(30, [2]), 0)]
-    outcomes, report = ledger.close_step(StepRows(ended=jobs), 0.01)
+    outcomes, report = ledger.close_step(StepRows(ended=jobs), 8, 0.01)
     assert outcomes == [(job, None) for job in jobs]
     assert [job.faulty for job in jobs] == [{0, 1}, {0}, {0}]
     assert report.faults == 4
