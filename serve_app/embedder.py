@@ -35,7 +35,7 @@ from serve_app.telemetry.recorder import Recorder
 
 MOST_QUANTUM_TOKENS = 2048  # beside interactive traffic, bulk gets no more at a time: enough to keep a GPU efficient
 LEAST_QUANTUM_TOKENS = {"gpu": 256, "cpu": 128}  # about where computing a step takes longer than reading the weights
-QUANTUM_S = {"gpu": 0.015, "cpu": 0.025}  # of which a step costs some milliseconds whatever it computes, more on a CPU
+QUANTUM_S = {"gpu": 0.015, "cpu": 0.04}  # a step costs some milliseconds whatever it computes, and more on a CPU
 GIL_SWITCH_S = 0.0005  # the default of 5 ms would let the engine thread keep the event loop waiting that long
 PROOF_LIMIT_S = 20.0  # Serve waits 30 s for a health check; what is interactive has its turn long before
 LEAVE_AFTER_S = 0.2  # time for the failures just delivered to reach their callers
