@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from ray import serve
 
 from serve_app.core.engine import EmbeddingEngine
 from serve_app.core.errors import EngineFailed, InputTooLong, InvalidRequest
+from serve_app.core.garbage import no_garbage_collection
 from serve_app.core.inbox import Feed, Job
 from serve_app.core.profile import ModelProfile
 from serve_app.core.replica_load import ReplicaLoad
@@ -51,7 +50,8 @@ class Embedder:
         sys.setswitchinterval(GIL_SWITCH_S)
         golden = read_golden(settings.golden) if settings.golden else None
         self._profile = read_profile(settings, locate(settings.path, weights=True))
-        with _no_garbage_collection():
+        # Without it, searching what importing vLLM makes took a quarter of the CPU time of a start.
+        with no_garbage_collection():
             engine = VllmEngine(settings, self._profile)
         check_engine(engine, self._profile, golden, AGREEMENT[settings.engine.quantization])
         self._proof = Slice.of(probe_texts(engine, self._profile), Priority.INTERACTIVE, PROOF_LIMIT_S)
@@ -193,16 +193,6 @@ class Embedder:
                 answer.set_result(job.vectors)
             else:
                 answer.set_exception(error)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Importing vLLM and building a model makes objects that stay; searching them took a quarter of its CPU time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _feed(engine: EmbeddingEngine, settings: ModelSettings) -> Feed:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -13,6 +11,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypeIs
 
 from serve_app.core.errors import InvalidRequest
+from serve_app.core.garbage import no_garbage_collection
 from serve_app.core.types import InputType, Priority
 from serve_app.model.tokenizer import Truncate
 
@@ -121,23 +120,14 @@ Body = TypeVar("Body", bound=TextRequest)
 def parse_request(body: bytes, kind: type[Body]) -> Body:
     """Raises InvalidRequest that names the first wrong field, what it must be, and never what it was."""
     try:
-        with _NO_PAUSE if len(body) < LARGE_BODY_BYTES else _no_garbage_collection():
+        # A body of five million empty lists would be searched again and again, for seconds.
+        with _NO_PAUSE if len(body) < LARGE_BODY_BYTES else no_garbage_collection():
             return kind.model_validate_json(body)
     except _UnknownField as error:
         raise _unknown(error.args[0], list(kind.model_fields)) from None
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)[0]
         raise _invalid(details) from None
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A body of five million empty lists would be searched for garbage again and again, for seconds."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _invalid(details: ErrorDetails) -> InvalidRequest:
